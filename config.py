@@ -1,0 +1,126 @@
+"""Configuration: the one reader of the environment. Every variable is described in `.env.example`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from environs import Env, EnvError
+from marshmallow.validate import OneOf, Range
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+ROOT = Path(__file__).resolve().parent
+DEFAULT_DATABASE_URL = f"sqlite:///{ROOT / 'instance' / 'dop_be.sqlite3'}"
+MINIMUM_SECRET_LENGTH = 32
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+B68_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # what an Authorization header can carry, RFC 6750 section 2.1
+
+
+class ConfigError(ValueError):
+    """A variable is wrong; the message is one line that names it and says what it takes."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Typed settings of one deployment; the upper-case names are what Flask's `from_object` takes."""
+
+    SQLALCHEMY_DATABASE_URI: URL
+    LISTEN_DATABASE_URI: URL
+    SECRET_KEY: str | None = field(default=None, repr=False)
+    ADMIN_TOKEN: str | None = field(default=None, repr=False)
+    CORS_ORIGINS: tuple[str, ...] = ()
+    FAIL_OPEN: bool = False
+    RETRY_AFTER: int = 120
+    LOG_LEVEL: str = "INFO"
+    MIGRATIONS: Path = ROOT / "migrations"
+    MIGRATION_LOCK_WAIT: int = 300  # seconds, as the next two
+    MIGRATION_LOCK_TIMEOUT: int = 5
+    MIGRATION_STATEMENT_TIMEOUT: int = 300
+
+    @classmethod
+    def from_env(cls) -> Config:
+        """Read and check every variable.
+
+        Raises:
+            ConfigError: a variable has a value that it does not take.
+        """
+        env = _TrimmedEnv()
+        try:
+            database = _database_url(env.str("DATABASE_URL", "") or DEFAULT_DATABASE_URL, "DATABASE_URL")
+            listen = env.str("LISTEN_DATABASE_URL", "")
+            return cls(
+                SQLALCHEMY_DATABASE_URI=database,
+                LISTEN_DATABASE_URI=_database_url(listen, "LISTEN_DATABASE_URL") if listen else database,
+                SECRET_KEY=_secret(env.str("SECRET_KEY", ""), "SECRET_KEY"),
+                ADMIN_TOKEN=_token(env.str("ADMIN_TOKEN", ""), "ADMIN_TOKEN"),
+                CORS_ORIGINS=_origins(env.list("CORS_ORIGINS", [])),
+                FAIL_OPEN=env.bool("FAIL_OPEN", False),
+                RETRY_AFTER=_seconds(env, "RETRY_AFTER"),
+                MIGRATION_LOCK_WAIT=_seconds(env, "MIGRATION_LOCK_WAIT"),
+                MIGRATION_LOCK_TIMEOUT=_seconds(env, "MIGRATION_LOCK_TIMEOUT"),
+                MIGRATION_STATEMENT_TIMEOUT=_seconds(env, "MIGRATION_STATEMENT_TIMEOUT"),
+                LOG_LEVEL=env.str("LOG_LEVEL", cls.LOG_LEVEL, validate=OneOf(LOG_LEVELS)),
+            )
+        except EnvError as error:
+            raise ConfigError(" ".join(str(error).split())) from None
+
+    @classmethod
+    def from_env_or_exit(cls) -> Config:
+        """`from_env` for a program's start: a bad value prints its line and ends the process with code 2."""
+        try:
+            return cls.from_env()
+        except ConfigError as error:
+            print(f"dop_be: {error}", file=sys.stderr)
+            sys.exit(2)
+
+
+class _TrimmedEnv(Env):
+    """environs that takes an empty variable for an unset one, as platforms' forms leave them."""
+
+    def _get_value(self, env_key: str, default: object) -> object:
+        value = super()._get_value(env_key, default)
+        return default if isinstance(value, str) and not value.strip() else value
+
+
+def _seconds(env: Env, name: str) -> int:
+    seconds: int = env.int(name, getattr(Config, name), validate=Range(1, 86_400))
+    return seconds
+
+
+def _database_url(text: str, name: str) -> URL:
+    accepted = f"{name}: takes postgresql://user:password@host/database, postgres://… or sqlite:///path"
+    try:
+        url = make_url(re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", text))
+    except (ArgumentError, ValueError):
+        raise ConfigError(accepted) from None
+    if url.drivername not in {"postgresql+psycopg2", "sqlite"}:
+        raise ConfigError(f"{accepted}, not {url.drivername}://")
+    if url.drivername == "sqlite" and url.database in {None, "", ":memory:"}:
+        raise ConfigError(f"{name}: sqlite:/// needs the path of a file, since every worker opens it for itself")
+    return url
+
+
+def _secret(text: str, name: str) -> str | None:
+    if text and len(text) < MINIMUM_SECRET_LENGTH:
+        raise ConfigError(f"{name}: takes at least {MINIMUM_SECRET_LENGTH} characters, this has {len(text)}")
+    return text or None
+
+
+def _token(text: str, name: str) -> str | None:
+    if text and not B68_TOKEN.fullmatch(text):
+        raise ConfigError(f"{name}: takes letters, digits and . _ ~ + / - only, since it travels in a header")
+    return _secret(text, name)
+
+
+def _origins(items: list[str]) -> tuple[str, ...]:
+    for origin in items:
+        if origin != "*" and not re.fullmatch(
+            r"https?://[A-Za-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?", origin
+        ):
+            raise ConfigError(
+                f"CORS_ORIGINS: takes origins such as https://app.example.com with commas between, or *, not {origin!r}"
+            )
+    return tuple(items)

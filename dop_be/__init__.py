@@ -1,0 +1,45 @@
+"""dop_be: a platform's settings in one row, and its maintenance switch."""
+
+from __future__ import annotations
+
+from flask import Flask
+from flask_cors import CORS
+
+from . import database, errors, live
+from .extensions import api, migrate
+from .maintenance import api as maintenance_api
+from .maintenance import cli as maintenance_cli
+from .maintenance import gate
+from .ops import health
+from .panel import pages
+from .settings import api as settings_api
+from .settings import cli as settings_cli
+
+EXPOSED_HEADERS = ["ETag", "Retry-After", "X-Maintenance-Mode"]
+
+
+def create_app(config: object) -> Flask:
+    """Build the application.
+
+    Args:
+        config: an object with upper-case attributes, those of `config.Config`.
+    """
+    app = Flask(__name__, template_folder="panel/templates", static_folder="panel/static")
+    app.config.from_object(config)
+    app.config.from_mapping(API_TITLE="dop_be", API_VERSION="v1", OPENAPI_VERSION="3.1.0")
+    app.config["CORS_EXPOSE_HEADERS"] = EXPOSED_HEADERS
+    database.init_app(app)
+    migrate.init_app(app, directory=app.config["MIGRATIONS"])
+    api.init_app(app)
+    errors.init_app(app)
+    live.init_app(app)
+    settings_api.init_app(app)
+    settings_cli.init_app(app)
+    maintenance_api.init_app(app)
+    maintenance_cli.init_app(app)
+    health.init_app(app)
+    pages.init_app(app)
+    gate.init_app(app)
+    if app.config["CORS_ORIGINS"]:
+        CORS(app)
+    return app

@@ -1,0 +1,55 @@
+"""How the command line behaves: one clear line and exit code 2 for a mistake, and no long wait for a database."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+from sqlalchemy.exc import SQLAlchemyError
+
+from .database import Attribution, limit_waiting, unavailable
+from .errors import DatabaseUnavailable, DomainError, InvalidInput
+from .extensions import db
+from .live.loader import read
+from .live.snapshot import Snapshot
+
+
+class Group(AppGroup):
+    """A command group that ends with one line and code 2 where a domain error is raised."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        limit_waiting()
+        try:
+            return super().invoke(ctx)
+        except InvalidInput as error:
+            lines = [f"{name}: {' '.join(texts)}" for name, texts in error.errors.items()]
+            raise Failure("; ".join(lines)) from error
+        except DomainError as error:
+            raise Failure(error.detail) from error
+        except SQLAlchemyError as error:
+            raise Failure(unavailable(error).detail) from error
+
+
+class Failure(click.ClickException):
+    """An error of one line that ends the command with code 2."""
+
+    exit_code = 2
+
+
+def attribution(reason: str | None = None) -> Attribution:
+    """The shell's user, acting through the command line."""
+    return Attribution(getpass.getuser(), "cli", reason)
+
+
+def current_state() -> Snapshot:
+    """The state as the database has it now, which needs no web process.
+
+    Raises:
+        DatabaseUnavailable: it does not answer, is not migrated, or has no settings row.
+    """
+    snapshot = read(db.engine).snapshot
+    if snapshot is None:
+        raise DatabaseUnavailable("The database has no settings: run `flask db upgrade`.")
+    return snapshot

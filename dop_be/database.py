@@ -1,0 +1,186 @@
+"""How dop_be talks to its database: never for longer than it said it would, and one writer at a time on SQLite."""
+
+from __future__ import annotations
+
+import logging
+import select
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psycopg2
+import psycopg2.errors
+from flask import Flask
+from psycopg2 import extensions
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
+
+from .errors import DatabaseUnavailable, DomainError, InvalidInput, one_line
+from .extensions import db
+
+TIME_LIMIT = 1.5  # seconds for one transaction, connecting and waiting for locks included; a write answers within 2
+
+logger = logging.getLogger(__name__)
+
+Source = Literal["api", "cli", "panel", "sql", "migration"]
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Who makes a change, through what, and why; recorded beside the change."""
+
+    actor: str
+    source: Source
+    reason: str | None = None
+    request_id: str | None = None
+
+
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)  # on time.monotonic's clock
+
+
+@contextmanager
+def time_limit(seconds: float = TIME_LIMIT) -> Iterator[None]:
+    """Bound everything that PostgreSQL is asked within the block, together; needs `limit_waiting` in this process."""
+    token = _deadline.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def limit_waiting() -> None:
+    """Make every psycopg2 call in this process obey `time_limit`.
+
+    A frozen server or a cut network keeps a blocking call far past keepalives and statement_timeout; only a wait of our
+    own on the monotonic clock ends it. For serving processes and commands, never for migrations, which take their time.
+    """
+    extensions.set_wait_callback(_wait)
+
+
+def _wait(connection: extensions.connection) -> None:
+    """psycopg2's wait callback (its manual, "Support for coroutine libraries"), ending at the deadline."""
+    wait_until(connection, _deadline.get())
+
+
+def wait_until(connection: extensions.connection, deadline: float | None) -> None:
+    """Drive an asynchronous psycopg2 operation to its end.
+
+    Raises:
+        psycopg2.OperationalError: `deadline`, in monotonic seconds, passed (None: never); the connection is unusable.
+    """
+    while (state := connection.poll()) != extensions.POLL_OK:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        poller = select.poll()  # anew each time: connecting may go through several sockets
+        poller.register(connection.fileno(), select.POLLOUT if state == extensions.POLL_WRITE else select.POLLIN)
+        if not poller.poll(None if left is None else left * 1000):
+            raise psycopg2.OperationalError("the database did not answer in time")
+
+
+def engine_options(url: URL) -> dict[str, Any]:
+    """What `create_engine` is given for this URL."""
+    if url.get_backend_name() == "sqlite":
+        # isolation_level None takes transactions out of the driver's hands; see _begin. No pool: opening a file is
+        # cheap, and a kept connection would go on in a file that was replaced by a backup.
+        return {"poolclass": NullPool, "connect_args": {"timeout": TIME_LIMIT, "isolation_level": None}}
+    return {
+        "pool_size": 2,
+        "max_overflow": 6,
+        "pool_timeout": TIME_LIMIT,
+        "pool_pre_ping": True,
+        "pool_use_lifo": True,
+        "connect_args": {"application_name": "dop_be", "keepalives_idle": 30, "tcp_user_timeout": 5000},
+    }
+
+
+def init_app(app: Flask) -> None:
+    url = app.config["SQLALCHEMY_DATABASE_URI"]
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(url)
+    db.init_app(app)
+    if url.get_backend_name() == "sqlite":
+        with app.app_context():
+            event.listen(db.engine, "begin", _begin)
+
+
+def _begin(connection: Connection) -> None:
+    """Take SQLite's write lock at once: a transaction that reads first and writes later could not wait for it.
+
+    A reader says so with the execution option `reading`. (SQLite, "File Locking And Concurrency"; SQLAlchemy on SQLite,
+    "Serializable isolation / Savepoints / Transactional DDL")
+    """
+    reading = connection.get_execution_options().get("reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One consistent view of the whole database for the block, without a lock that a writer would wait for."""
+    level = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+    with time_limit(), engine.connect().execution_options(reading=True, **level) as connection:
+        yield connection
+
+
+@contextmanager
+def writing(by: Attribution) -> Iterator[Session]:
+    """One bounded and attributed transaction, committed at the end of the block and undone by any error.
+
+    Raises:
+        InvalidInput: a constraint of the database refuses the values.
+        DatabaseUnavailable: there was no answer in time; unless the commit itself was cut off, nothing was changed.
+    """
+    session = db.session()
+    with time_limit():
+        try:
+            _announce(session, by)
+            yield session
+            session.commit()
+        except DomainError:
+            session.rollback()
+            raise
+        except (IntegrityError, DataError) as error:
+            session.rollback()
+            raise InvalidInput({"_schema": [one_line(error)]}) from error
+        except SQLAlchemyError as error:
+            session.rollback()
+            raise unavailable(error) from error
+
+
+def _announce(session: Session, by: Attribution) -> None:
+    """Tell the database who writes: PostgreSQL's triggers read it, on SQLite our own listener does."""
+    session.info["attribution"] = by
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(
+            text(
+                "SELECT set_config('statement_timeout', :limit, true), set_config('dop_be.actor', :actor, true),"
+                " set_config('dop_be.source', :source, true), set_config('dop_be.reason', :reason, true),"
+                " set_config('dop_be.request_id', :request_id, true)"
+            ),
+            {
+                "limit": str(int(TIME_LIMIT * 1000)),
+                "actor": by.actor,
+                "source": by.source,
+                "reason": by.reason or "",
+                "request_id": by.request_id or "",
+            },
+        )
+
+
+def lacks_schema(error: SQLAlchemyError) -> bool:
+    """Whether a statement failed because a table or column is not there (SQLite has no code of its own for that)."""
+    if not isinstance(error, DBAPIError):
+        return False
+    missing = (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn)
+    return isinstance(error.orig, missing) or "no such" in str(error.orig)
+
+
+def unavailable(error: SQLAlchemyError) -> DatabaseUnavailable:
+    """The domain error for a statement that failed through no fault of the caller; its cause goes to the log."""
+    logger.error("database: %s", one_line(error))
+    if lacks_schema(error):
+        return DatabaseUnavailable("The database is not migrated to this release: run `flask db upgrade`.")
+    return DatabaseUnavailable("The database did not answer in time; nothing is known to have changed. Try again.")

@@ -1,0 +1,89 @@
+"""How requests are read and documents answered: strict JSON bodies, revisions as preconditions, conditional answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from flask import Response, request
+from flask_smorest import Blueprint as SmorestBlueprint
+from marshmallow import Schema, ValidationError
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from .errors import NotJSON, RevisionRequired, TooLarge, UnsupportedMediaType
+from .live.snapshot import Document
+from .settings.schemas import invalid
+
+LONGEST_BODY = 16 * 1024  # bytes
+
+
+class StrictParser(FlaskParser):
+    """Reads a body as JSON and nothing else, in the contract's order of errors: 415, 413, 400, 422."""
+
+    def load_json(self, req: Any, schema: Schema) -> Any:
+        return json_body()
+
+    def handle_error(self, error: ValidationError, req: Any, schema: Schema, **kwargs: Any) -> NoReturn:
+        raise invalid(schema, error.messages["json"]) from error  # type: ignore[call-overload]  # webargs' own layout
+
+
+class Blueprint(SmorestBlueprint):
+    """A blueprint whose `arguments` are read strictly."""
+
+    ARGUMENTS_PARSER = StrictParser()
+
+
+def json_body() -> Any:
+    """The request's body.
+
+    Raises:
+        UnsupportedMediaType, TooLarge, NotJSON: also for what Python's parser lets pass but RFC 8259 does not, and for
+            duplicate names, of which one would be lost (section 4).
+    """
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("The body must be sent as Content-Type: application/json.")
+    request.max_content_length = LONGEST_BODY
+    try:
+        text = request.get_data(cache=False).decode()
+        return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+    except RequestEntityTooLarge as error:
+        raise TooLarge(f"The body may have {LONGEST_BODY} bytes at most.") from error
+    except (ValueError, RecursionError) as error:  # JSON and UTF-8 errors are ValueErrors
+        raise NotJSON(f"The body is not JSON: {error}.") from error
+
+
+def expected_revisions() -> frozenset[int] | None:
+    """The revisions that If-Match accepts; None for `*`. Weak and foreign tags match nothing (RFC 9110 section 13.1.1).
+
+    Raises:
+        RevisionRequired: there is no If-Match.
+    """
+    if "If-Match" not in request.headers:
+        raise RevisionRequired("Send If-Match with the ETag that was read, or * to overwrite whatever is there.")
+    if request.if_match.star_tag:
+        return None
+    revisions = (tag.partition("-")[0] for tag in request.if_match.as_set())
+    return frozenset(int(revision) for revision in revisions if revision.isascii() and revision.isdigit())
+
+
+def answer(document: Document, *, vary: str | None = None) -> Response:
+    """A document, or 304 where the client has it already."""
+    headers = {"ETag": document.etag, "Cache-Control": "no-cache"}
+    if vary is not None:
+        headers["Vary"] = vary
+    if "If-None-Match" in request.headers and request.if_none_match.contains_weak(document.etag.strip('"')):
+        return Response(status=304, headers=headers)
+    return Response(document.body, headers=headers, content_type="application/json")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"duplicate name {next(name for name in names if names.count(name) > 1)!r}")
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")

@@ -1,0 +1,105 @@
+"""The gate refuses requests during maintenance: the application's own and, at `/gate`, those a proxy asks about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from flask import Flask, Response, current_app, request
+from flask_cors.core import get_cors_headers, get_cors_options
+from werkzeug.datastructures import EnvironHeaders
+
+from ..errors import StateUnknown
+from ..live import Live
+from ..live.snapshot import Snapshot
+from .exemption import exempt, is_exempt
+from .policy import lets_through
+from .refusal import Headers, Refusal, refuse_for_maintenance, refuse_for_unknown_state
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+OPEN: Headers = [("Content-Length", "0"), ("Cache-Control", "no-store")]
+
+
+class Gate:
+    """Decides about requests by the snapshot, and keeps the answer to refused ones."""
+
+    def __init__(self, app: Flask, live: Live) -> None:
+        self._app, self._live = app, live
+        self._refused_for: Snapshot | None = None
+        self._refusal: Refusal | None = None
+
+    def refusal(self, method: str, *, preflight: bool) -> Refusal | None:
+        """The answer to a request that is not let through, None for one that is."""
+        snapshot = self._live.snapshot
+        if snapshot is None:
+            try:
+                snapshot = self._live.require()
+            except StateUnknown as error:
+                return None if self._app.config["FAIL_OPEN"] else refuse_for_unknown_state(self._app, error)
+        if lets_through(snapshot.maintenance, method, preflight=preflight):
+            return None
+        if self._refusal is None or self._refused_for is not snapshot:
+            self._refusal = refuse_for_maintenance(self._app, snapshot.maintenance)
+            self._refused_for = snapshot
+        return self._refusal
+
+    def check(self) -> Response | None:
+        """The application's own `before_request` check; gated is whatever is not exempt, 404s included."""
+        snapshot = self._live.snapshot
+        if snapshot is not None and not snapshot.maintenance.active:
+            return None
+        if is_exempt(current_app, request.endpoint, request.blueprints):
+            return None
+        refusal = self.refusal(request.method, preflight=is_preflight(request.environ, request.method))
+        if refusal is None:
+            return None
+        body, headers = refusal.answer(request.headers.get("Accept", ""))
+        return Response(body, 503, headers)
+
+
+class GateEndpoint:
+    """`/gate`, answered below Flask, since every request of a platform may pass it.
+
+    The original method is taken from X-Forwarded-Method and nothing else, so that no client can choose it in a header
+    that the proxy does not overwrite.
+    """
+
+    def __init__(self, gate: Gate, app: Flask) -> None:
+        self._gate, self._inner = gate, app.wsgi_app
+        self._cors = get_cors_options(app, {}) if app.config["CORS_ORIGINS"] else None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path != "/gate" and (not path.startswith("/gate/") or path.startswith("/gate/bypass/")):
+            return self._inner(environ, start_response)
+        method = environ.get("HTTP_X_FORWARDED_METHOD") or environ["REQUEST_METHOD"]
+        refusal = self._gate.refusal(method, preflight=is_preflight(environ, method))
+        if refusal is None:
+            start_response("200 OK", OPEN)
+            return []
+        body, headers = refusal.answer(environ.get("HTTP_ACCEPT", ""))
+        headers += [("Content-Length", str(len(body))), *self._cors_headers(environ)]
+        denied = "deny=403" in environ.get("QUERY_STRING", "").split("&")
+        start_response("403 FORBIDDEN" if denied else "503 SERVICE UNAVAILABLE", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _cors_headers(self, environ: WSGIEnvironment) -> Headers:
+        if self._cors is None:
+            return []
+        headers = get_cors_headers(self._cors, EnvironHeaders(environ), "GET")
+        return [(name, str(value)) for name, value in headers.items(multi=True)]
+
+
+def is_preflight(environ: WSGIEnvironment, method: str) -> bool:
+    """Whether this is a CORS preflight (Fetch standard, "CORS-preflight request")."""
+    return method == "OPTIONS" and "HTTP_ORIGIN" in environ and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+
+
+def init_app(app: Flask) -> None:
+    gate = Gate(app, app.extensions["live"])
+    app.extensions["gate"] = gate
+    app.before_request(gate.check)
+    exempt(app.view_functions["static"])
+    app.wsgi_app = GateEndpoint(gate, app)  # type: ignore[method-assign]  # as Flask documents

@@ -1,0 +1,82 @@
+"""Health: `/livez` says that the process lives, `/readyz` whether it can serve, and why not."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from flask import Blueprint, Flask, Response, current_app, jsonify
+
+from ..errors import PROBLEM, problem
+from ..live import Live, live
+from ..maintenance.exemption import exempt
+
+bp = exempt(Blueprint("health", __name__))
+UPGRADE = "run `flask db upgrade`"
+
+
+@bp.get("/livez")
+def livez() -> Response:
+    return jsonify(status="alive")
+
+
+@bp.get("/readyz")
+def readyz() -> Response:
+    state = live()
+    if state.snapshot is None:
+        state.start()
+    faults, notes = findings(state, current_app.config["MIGRATIONS"])
+    facts = {"notes": notes, **measures(state)}
+    if faults:
+        body = problem(503, "not_ready", "; ".join(faults) + ".", **facts)
+        return Response(body, 503, {"Cache-Control": "no-store"}, content_type=PROBLEM)
+    answer = jsonify(ready=True, **facts)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def measures(state: Live) -> dict[str, Any]:
+    """How old the state is that requests are answered from, in seconds, and which it is."""
+    confirmed_at = state.status.confirmed_at
+    age = None if confirmed_at is None else round(time.monotonic() - confirmed_at, 3)
+    return {"state_age": age, "version": state.version, "alembic_revision": state.status.alembic_revision}
+
+
+def findings(state: Live, migrations: Path) -> tuple[list[str], list[str]]:
+    """What keeps this process from serving, and what is only worth a note, as sentences without a full stop."""
+    faults, notes = [], []
+    status = state.status
+    if status.confirmed_at is None:
+        return ["the database was never reached; its error is in the log"], []
+    if status.error:
+        notes.append("the database does not answer; the last known state is served")
+    fault, note = compare(status.alembic_revision, migrations)
+    faults += fault
+    notes += note
+    if not status.complete and not faults:
+        missing = "the row of system_settings is missing"
+        (notes if state.snapshot else faults).append(missing)
+    return faults, notes
+
+
+@cache
+def compare(found: str | None, migrations: Path) -> tuple[list[str], list[str]]:
+    """Faults and notes about the Alembic revision that the database is at, against the newest one of this code."""
+    head = (migrations / "head.txt").read_text().strip()
+    if found == head:
+        return [], []
+    if found is None:
+        return [f"the database is not migrated: {UPGRADE}"], []
+    try:
+        ScriptDirectory(str(migrations)).get_revision(found)
+    except CommandError:
+        return [], [f"the database is at {found}, ahead of this release's {head}"]
+    return [f"the database is at {found}, behind this release's {head}: {UPGRADE}"], []
+
+
+def init_app(app: Flask) -> None:
+    app.register_blueprint(bp)

@@ -1,0 +1,38 @@
+"""`/api/v1/settings`: read from the snapshot, write through the service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Response
+
+from ..access.auth import auth, may_read_all
+from ..extensions import api
+from ..http import Blueprint, answer, expected_revisions
+from ..live import live
+from ..live.snapshot import settings_document
+from ..maintenance.exemption import exempt
+from . import service
+from .schemas import SettingsChangeSchema, SettingsSchema
+
+bp = exempt(Blueprint("settings", __name__, url_prefix="/api/v1/settings", description="System settings"))
+
+
+@bp.route("")
+@bp.response(200, SettingsSchema)
+def show() -> Response:
+    snapshot = live().require()
+    return answer(snapshot.private if may_read_all() else snapshot.public, vary="Authorization")
+
+
+@bp.route("", methods=["PATCH"])
+@auth.login_required(role="settings:write")
+@bp.arguments(SettingsChangeSchema)
+@bp.response(200, SettingsSchema)
+def patch(values: dict[str, Any]) -> Response:
+    change = service.change(values, auth.current_user().attribution(), expected=expected_revisions())
+    return answer(settings_document(change.after, private=True), vary="Authorization")
+
+
+def init_app(app: Flask) -> None:
+    api.register_blueprint(bp)

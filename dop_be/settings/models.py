@@ -1,0 +1,83 @@
+"""The one row of settings. Each setting is a typed column: add one here, then `flask db revision --autogenerate`."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Enum, FetchedValue, String, false, func, text, true
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql.elements import KeyedColumnElement
+
+from ..columns import UtcDateTime, new_uuid
+from ..extensions import Base
+
+MODES = ("full", "read_only")
+MESSAGE_LENGTH = 500
+
+PUBLIC = {"public": True}  # shown to anyone; a column without it is shown to holders of settings:read alone
+RECORDED = {"public": True, "read_only": True}  # written by the database with each change, by nobody else
+
+
+class SystemSettings(Base):
+    """The settings in force. The database itself refuses a second row."""
+
+    __tablename__ = "system_settings"
+    __table_args__ = (CheckConstraint("singleton", name="singleton"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(
+        primary_key=True, server_default=new_uuid(), doc="Identifies this installation.", info={"read_only": True}
+    )
+    singleton: Mapped[bool] = mapped_column(
+        server_default=true(), unique=True, doc="Always true and unique: there is one row.", info={"internal": True}
+    )
+    is_maintain: Mapped[bool] = mapped_column(
+        server_default=false(), doc="The switch: maintenance is on until someone switches it off.", info=PUBLIC
+    )
+    maintenance_mode: Mapped[str] = mapped_column(
+        Enum(*MODES, name="maintenance_mode", native_enum=False, create_constraint=True, length=16),
+        server_default="full",
+        doc="What maintenance refuses: everything (full), or everything but GET, HEAD and OPTIONS (read_only).",
+        info=PUBLIC,
+    )
+    maintenance_message: Mapped[str | None] = mapped_column(
+        String(MESSAGE_LENGTH), doc="What visitors are told during maintenance.", info=PUBLIC
+    )
+    maintenance_since: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, server_onupdate=FetchedValue(), doc="When the switch was last flipped.", info=RECORDED
+    )
+    revision: Mapped[int] = mapped_column(
+        server_default=text("1"), server_onupdate=FetchedValue(), doc="Grows by one with every change.", info=RECORDED
+    )
+    updated_at: Mapped[datetime] = mapped_column(
+        UtcDateTime,
+        server_default=func.now(),
+        server_onupdate=FetchedValue(),
+        doc="When the settings last changed.",
+        info=RECORDED,
+    )
+    updated_by: Mapped[str | None] = mapped_column(
+        String(200), server_onupdate=FetchedValue(), doc="Who changed them.", info={"read_only": True}
+    )
+
+    # The compare-and-set: UPDATE … WHERE revision = :seen RETURNING revision. The database counts, not the mapper.
+    __mapper_args__ = {
+        "version_id_col": revision,
+        "version_id_generator": False,
+        "eager_defaults": True,
+    }
+
+    def values(self) -> dict[str, Any]:
+        """Every column's value by name, the internal ones left out."""
+        return {column.key: getattr(self, column.key) for column in shown()}
+
+
+def shown() -> list[KeyedColumnElement[Any]]:
+    """The columns that users see, in their order."""
+    return [column for column in SystemSettings.__table__.columns if not column.info.get("internal")]
+
+
+def writable() -> list[KeyedColumnElement[Any]]:
+    """The columns that users may change."""
+    return [column for column in shown() if not column.info.get("read_only")]

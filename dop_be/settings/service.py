@@ -1,0 +1,67 @@
+"""Changes to the settings row, each in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ..database import Attribution, writing
+from ..errors import RevisionConflict, SettingsMissing
+from ..live import live
+from ..live.snapshot import settings_document
+from . import recording  # noqa: F401 - its listener records changes on SQLite
+from .models import SystemSettings, writable
+
+
+@dataclass(frozen=True)
+class Change:
+    """All settings before and after a write; the same where it changed nothing."""
+
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+    @property
+    def names(self) -> list[str]:
+        """The settings that the write changed; the recorded columns, which follow every change, are left out."""
+        return [column.key for column in writable() if self.before[column.key] != self.after[column.key]]
+
+
+def change(values: Mapping[str, Any], by: Attribution, *, expected: Collection[int] | None = None) -> Change:
+    """Set the named settings, already checked; what changes nothing makes no revision.
+
+    Raises:
+        RevisionConflict: `expected` is given and does not hold the row's revision.
+        SettingsMissing, InvalidInput, DatabaseUnavailable: nothing was changed.
+    """
+    with writing(by) as session:
+        row = locked_row(session)
+        if expected is not None and row.revision not in expected:
+            raise RevisionConflict(
+                f"The settings are at revision {row.revision} by now.",
+                etag=settings_document(row.values(), private=True).etag,
+            )
+        before = row.values()
+        for name, value in values.items():
+            setattr(row, name, value)
+        session.flush()
+        change = Change(before, row.values())
+    live().refresh()
+    return change
+
+
+def locked_row(session: Session) -> SystemSettings:
+    """The row, locked first in every writing transaction, so that writers queue here and never deadlock.
+
+    Raises:
+        SettingsMissing: somebody deleted it.
+    """
+    row = session.scalars(
+        select(SystemSettings).with_for_update(), execution_options={"populate_existing": True}
+    ).first()
+    if row is None:
+        raise SettingsMissing("The row of system_settings is missing; restore it, or insert one.")
+    return row
