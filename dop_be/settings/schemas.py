@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import Range
@@ -50,7 +50,7 @@ class StrictFloat(fields.Float):
 class StrictString(fields.String):
     """Text that a database can keep: no NUL and no lone surrogate."""
 
-    default_error_messages: ClassVar[dict[str, str]] = {"unstorable": "Contains a NUL character or a lone surrogate."}
+    default_error_messages = {"unstorable": "Contains a NUL character or a lone surrogate."}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if not isinstance(value, str):
@@ -63,7 +63,7 @@ class StrictString(fields.String):
 class Timestamp(fields.Field[datetime]):
     """RFC 3339 in UTC with microseconds, `2026-11-23T00:30:00.000000Z`."""
 
-    default_error_messages: ClassVar[dict[str, str]] = {"invalid": "Not an RFC 3339 time with an offset."}
+    default_error_messages = {"invalid": "Not an RFC 3339 time with an offset."}
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else timestamp(value)
