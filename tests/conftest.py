@@ -116,6 +116,15 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of this test's own with nothing in it: the test runs on both kinds."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+    url: str = request.getfixturevalue("empty_postgresql")()
+    return url
+
+
 @pytest.fixture
 def make_app() -> Iterator[Callable[..., Flask]]:
     """Builds applications on a URL, with changed configuration; their threads and connections end with the test."""
