@@ -183,4 +183,4 @@ def unavailable(error: SQLAlchemyError) -> DatabaseUnavailable:
     logger.error("database: %s", one_line(error))
     if lacks_schema(error):
         return DatabaseUnavailable("The database is not migrated to this release: run `flask db upgrade`.")
-    return DatabaseUnavailable("The database did not answer in time; nothing is known to have changed. Try again.")
+    return DatabaseUnavailable("The database does not answer; nothing is known to have changed.")

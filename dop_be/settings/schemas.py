@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import Range
@@ -140,7 +140,7 @@ def dump(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Converter(ModelConverter):
-    SQLA_TYPE_MAPPING: ClassVar[dict[Any, Any]] = {**ModelConverter.SQLA_TYPE_MAPPING, Enum: StrictString}
+    SQLA_TYPE_MAPPING = {**ModelConverter.SQLA_TYPE_MAPPING, Enum: StrictString}
 
 
 def _field(column: KeyedColumnElement[Any]) -> fields.Field[Any]:

@@ -237,9 +237,7 @@ class TestBadInput:
             b"9" * 5000,
         ],
     )
-    def test_what_is_not_json_is_refused(
-        self, client: FlaskClient, unchanged: Callable[[], bool], body: bytes
-    ) -> None:
+    def test_what_is_not_json_is_refused(self, client: FlaskClient, unchanged: Callable[[], bool], body: bytes) -> None:
         assert_problem(patch(client, body), 400, "not_json")
         assert unchanged()
 
@@ -294,9 +292,7 @@ class TestTokens:
         assert unchanged()
 
     @pytest.mark.parametrize("token", ["wrong", "", "ä", "x" * 100_000, "test-admin-token", "a b"])
-    def test_a_wrong_token_is_refused(
-        self, client: FlaskClient, unchanged: Callable[[], bool], token: str
-    ) -> None:
+    def test_a_wrong_token_is_refused(self, client: FlaskClient, unchanged: Callable[[], bool], token: str) -> None:
         assert_problem(patch(client, {"is_maintain": True}, Authorization=f"Bearer {token}"), 401, "unauthorized")
         assert unchanged()
 

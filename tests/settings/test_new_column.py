@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COLUMNS = '''
+COLUMNS = """
     motd: Mapped[str | None] = mapped_column(String(80), doc="Message of the day.", info=PUBLIC)
     seats: Mapped[int] = mapped_column(server_default=text("10"), doc="How many may sit.")
     ratio: Mapped[float] = mapped_column(server_default=text("0.5"), doc="A share.", info=PUBLIC)
-'''
+"""
 ANCHOR = "    # The compare-and-set"
 CALLS = """
 import json, sys
