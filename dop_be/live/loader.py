@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +10,21 @@ from sqlalchemy import Column, Engine, MetaData, String, Table, func, inspect, s
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DBAPIError
 
+from ..access.models import IN_FORCE, ApiToken
+from ..access.tokens import Token, with_implied
 from ..database import lacks_schema, reading
 from ..settings.models import SystemSettings, shown
 from .models import LiveState
 from .snapshot import Snapshot, build
 
 ALEMBIC_VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32)))
-# One statement, hence one view of the database, also where there is no settings row.
+# One statement, so that the row is there also where there are no settings.
 STATE = select(
     select(func.max(ALEMBIC_VERSION.c.version_num)).scalar_subquery().label("alembic_revision"),
     LiveState.version,
     *shown(),
 ).select_from(LiveState.__table__.outerjoin(SystemSettings.__table__, true()))
+TOKENS = select(ApiToken.id, ApiToken.name, ApiToken.digest, ApiToken.scopes, ApiToken.expires_at).where(IN_FORCE)
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,14 @@ def read(engine: Engine) -> Reading:
     try:
         with reading(engine) as connection:
             state = connection.execute(STATE).mappings().one_or_none()
+            tokens = connection.execute(TOKENS).mappings().all()
     except DBAPIError as error:
         if not lacks_schema(error):
             raise
         return Reading(alembic_revision(engine), None)
     if state is None:
         return Reading(alembic_revision(engine), None)
-    return Reading(state["alembic_revision"], _snapshot(state))
+    return Reading(state["alembic_revision"], _snapshot(state, tokens))
 
 
 def alembic_revision(engine: Engine) -> str | None:
@@ -58,8 +63,12 @@ def alembic_revision(engine: Engine) -> str | None:
         return revision
 
 
-def _snapshot(state: RowMapping) -> Snapshot | None:
+def _snapshot(state: RowMapping, tokens: Sequence[RowMapping]) -> Snapshot | None:
     if state["id"] is None:
         return None
     settings: dict[str, Any] = {column.key: state[column.key] for column in shown()}
-    return build(state["version"], settings)
+    return build(state["version"], settings, {row["id"]: _token(row) for row in tokens})
+
+
+def _token(row: RowMapping) -> Token:
+    return Token(row["name"], row["digest"], with_implied(row["scopes"]), row["expires_at"])
