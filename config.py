@@ -33,6 +33,7 @@ class Config:
     ADMIN_TOKEN: str | None = field(default=None, repr=False)
     CORS_ORIGINS: tuple[str, ...] = ()
     FAIL_OPEN: bool = False
+    TRUSTED_PROXY_HOPS: int = 0
     RETRY_AFTER: int = 120
     LOG_LEVEL: str = "INFO"
     MIGRATIONS: Path = ROOT / "migrations"
@@ -58,6 +59,7 @@ class Config:
                 ADMIN_TOKEN=_token(env.str("ADMIN_TOKEN", ""), "ADMIN_TOKEN"),
                 CORS_ORIGINS=_origins(env.list("CORS_ORIGINS", [])),
                 FAIL_OPEN=env.bool("FAIL_OPEN", False),
+                TRUSTED_PROXY_HOPS=env.int("TRUSTED_PROXY_HOPS", cls.TRUSTED_PROXY_HOPS, validate=Range(0, 10)),
                 RETRY_AFTER=_seconds(env, "RETRY_AFTER"),
                 MIGRATION_LOCK_WAIT=_seconds(env, "MIGRATION_LOCK_WAIT"),
                 MIGRATION_LOCK_TIMEOUT=_seconds(env, "MIGRATION_LOCK_TIMEOUT"),

@@ -45,6 +45,10 @@ class Forbidden(DomainError):
     status, code = HTTPStatus.FORBIDDEN, "forbidden"
 
 
+class NotFound(DomainError):
+    status, code = HTTPStatus.NOT_FOUND, "not_found"
+
+
 class RevisionConflict(DomainError):
     status, code = HTTPStatus.PRECONDITION_FAILED, "revision_conflict"
 
@@ -73,6 +77,14 @@ class InvalidInput(DomainError):
 
 class RevisionRequired(DomainError):
     status, code = HTTPStatus.PRECONDITION_REQUIRED, "revision_required"
+
+
+class TooManyAttempts(DomainError):
+    status, code = HTTPStatus.TOO_MANY_REQUESTS, "too_many_attempts"
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail)
+        self.headers = {"Retry-After": str(retry_after)}
 
 
 class DatabaseUnavailable(DomainError):

@@ -87,7 +87,8 @@ def limit_time(connection: sa.Connection) -> None:
         f"SET LOCAL lock_timeout = {setting('MIGRATION_LOCK_TIMEOUT') * 1000};"
         f" SET LOCAL statement_timeout = {setting('MIGRATION_STATEMENT_TIMEOUT') * 1000};"
         " SET LOCAL client_connection_check_interval = 1000;"
-        " SET LOCAL idle_in_transaction_session_timeout = 0"
+        " SET LOCAL idle_in_transaction_session_timeout = 0;"
+        " SET LOCAL dop_be.source = 'migration'"  # what the history says of settings that a migration changes
     )
 
 

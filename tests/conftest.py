@@ -6,6 +6,7 @@ import itertools
 import os
 import secrets
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from flask.testing import FlaskClient, FlaskCliRunner
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from config import Config
+from config import ROOT, Config
 from dop_be import create_app
 from dop_be.live import Live
 
@@ -27,6 +28,7 @@ from .postgres import Cluster, execute
 ADMIN_TOKEN = "test-admin-token-of-more-than-32-characters"
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 TEMPLATE = "dop_be_template"
+RUNTIME_ROLE = os.environ.get("TEST_RUNTIME_ROLE")  # the applications on PostgreSQL run in it, see access/test_roles.py
 
 
 def configuration(url: str, **changes: Any) -> Config:
@@ -41,6 +43,12 @@ def migrate(url: str) -> None:
     with app.app_context():
         flask_migrate.upgrade()
     app.extensions["live"].stop()
+
+
+def grant(url: str, role: str) -> None:
+    """Let this role run the service, as the documentation says."""
+    command = ["psql", "-q", "-v", f"runtime={role}", "-f", str(ROOT / "deploy" / "grants.sql"), url]
+    subprocess.run(command, check=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -88,6 +96,8 @@ def empty_postgresql(server_url: str) -> Iterator[Callable[..., str]]:
 def migrated_postgresql(empty_postgresql: Callable[..., str]) -> str:
     url = empty_postgresql()
     migrate(url)
+    if RUNTIME_ROLE:
+        grant(url, RUNTIME_ROLE)
     return str(make_url(url).database)
 
 
@@ -163,6 +173,8 @@ def make_app() -> Iterator[Callable[..., Flask]]:
     made: list[Flask] = []
 
     def make(url: str, **changes: Any) -> Flask:
+        if RUNTIME_ROLE and url.startswith("postgresql"):
+            url = make_url(url).set(username=RUNTIME_ROLE).render_as_string(hide_password=False)
         app = create_app(configuration(url, **changes))
         app.testing = True
         made.append(app)
