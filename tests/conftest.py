@@ -88,7 +88,7 @@ def empty_postgresql(server_url: str) -> Iterator[Callable[..., str]]:
         return make_url(server_url).set(database=name).render_as_string(hide_password=False)
 
     yield make
-    for name in made:
+    for name in made if "TEST_DATABASE_URL" in os.environ else ():  # a private server goes as a whole
         execute(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 

@@ -8,7 +8,7 @@ Only the SHA-256 of a token is kept. A revoked one stays, to be able to say who 
 """
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
 
 revision = "e6ae72f933b2"
 down_revision = "f3410f9bae30"
@@ -22,12 +22,7 @@ ANNOUNCE = (
 
 
 def upgrade() -> None:
-    postgresql = op.get_context().dialect.name == "postgresql"
-    if postgresql:
-        op.execute("ALTER TABLE IF EXISTS api_tokens_kept RENAME TO api_tokens")
-    elif not context.is_offline_mode() and sa.inspect(op.get_bind()).has_table("api_tokens_kept"):
-        op.rename_table("api_tokens_kept", "api_tokens")
-    op.create_table(
+    op.create_kept_table(
         "api_tokens",
         sa.Column("id", sa.String(8), nullable=False),
         sa.Column("name", sa.String(200), nullable=False),
@@ -39,7 +34,6 @@ def upgrade() -> None:
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_by", sa.String(200), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_tokens")),
-        if_not_exists=True,
     )
     op.create_index(
         op.f("ix_api_tokens_name"),
@@ -50,7 +44,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("revoked_at IS NULL"),
         sqlite_where=sa.text("revoked_at IS NULL"),
     )
-    if postgresql:
+    if op.get_context().dialect.name == "postgresql":
         op.execute(ANNOUNCE)
 
 
@@ -58,4 +52,4 @@ def downgrade() -> None:
     """The tokens are kept aside, and taken back by the next upgrade."""
     if op.get_context().dialect.name == "postgresql":
         op.execute("DROP TRIGGER live_state_raise ON api_tokens")
-    op.rename_table("api_tokens", "api_tokens_kept")
+    op.keep_table("api_tokens")

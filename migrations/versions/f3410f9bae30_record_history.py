@@ -10,7 +10,7 @@ table, so that the role that runs the service need not be able to write entries.
 """
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "f3410f9bae30"
@@ -159,7 +159,7 @@ def upgrade() -> None:
     if postgresql:
         op.execute(SAFE_PATH)
         op.execute("DROP TRIGGER system_settings_record ON system_settings")
-    take_back_table()
+    create_table()
     op.execute(CONTINUE)
     if postgresql:
         op.execute(FIRST_ENTRY.format(user="session_user", values=FIRST_VALUES))
@@ -171,14 +171,9 @@ def upgrade() -> None:
             op.execute(statement)
 
 
-def take_back_table() -> None:
-    """The table that a downgrade kept, or else a new one."""
-    if op.get_context().dialect.name == "postgresql":
-        op.execute("ALTER TABLE IF EXISTS system_settings_history_kept RENAME TO system_settings_history")
-    elif not context.is_offline_mode() and sa.inspect(op.get_bind()).has_table("system_settings_history_kept"):
-        op.rename_table("system_settings_history_kept", "system_settings_history")
+def create_table() -> None:
     json = sa.JSON().with_variant(JSONB(), "postgresql")
-    op.create_table(
+    op.create_kept_table(
         "system_settings_history",
         sa.Column("revision", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
@@ -189,7 +184,6 @@ def take_back_table() -> None:
         sa.Column("changes", json, nullable=False),
         sa.Column("values", json, nullable=False),
         sa.PrimaryKeyConstraint("revision", name=op.f("pk_system_settings_history")),
-        if_not_exists=True,
     )
 
 
@@ -201,4 +195,4 @@ def downgrade() -> None:
     else:
         op.execute("DROP TRIGGER system_settings_history_no_UPDATE")
         op.execute("DROP TRIGGER system_settings_history_no_DELETE")
-    op.rename_table("system_settings_history", "system_settings_history_kept")
+    op.keep_table("system_settings_history")
