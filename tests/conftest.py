@@ -25,7 +25,7 @@ from .postgres import Cluster, execute
 
 ADMIN_TOKEN = "test-admin-token-of-more-than-32-characters"
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-TEMPLATE = "dop_be_template"
+ROOT = Path(__file__).parents[1]
 
 
 def configuration(url: str, **changes: Any) -> Config:
@@ -46,8 +46,9 @@ def migrate(url: str) -> None:
 def clean_environment() -> Iterator[None]:
     """No test sees this machine's own settings."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("DATABASE_URL", "LISTEN_DATABASE_URL", "ADMIN_TOKEN", "SECRET_KEY", "PORT", "WEB_CONCURRENCY"):
-            patch.delenv(name, raising=False)
+        for line in (ROOT / ".env.example").read_text().splitlines():
+            if line and not line.startswith("#"):
+                patch.delenv(line.partition("=")[0], raising=False)
         patch.setenv("FLASK_SKIP_DOTENV", "1")
         yield
 
