@@ -12,7 +12,7 @@ from werkzeug.datastructures import EnvironHeaders
 
 from ..errors import StateUnknown
 from ..live import Live
-from .exemption import exempt, is_exempt
+from .exemption import counted_method, exempt, is_exempt
 from .policy import Maintenance, lets_through
 from .refusal import Headers, Refusal, Refusals
 
@@ -55,10 +55,11 @@ class Gate:
         if snapshot is not None and not snapshot.maintenance.active:
             return None
         method = request.environ["REQUEST_METHOD"]  # as it was sent; methods are case-sensitive (RFC 9110 section 9.1)
-        if is_exempt(self._app, request.endpoint, request.blueprints):
+        route = (self._app, request.endpoint, request.blueprints, method)
+        if is_exempt(*route):
             return None
         now = datetime.now(UTC)
-        refusal = self.refusal(request.environ, method, now)
+        refusal = self.refusal(request.environ, counted_method(*route), now)
         if refusal is None:
             return None
         body, headers = refusal.answer(request.headers.get("Accept", ""), now)
