@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import re
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -36,6 +38,22 @@ class Failure(click.ClickException):
     """An error of one line that ends the command with code 2."""
 
     exit_code = 2
+
+
+class Duration(click.ParamType[timedelta]):
+    """A length of time: a number and s, m, h or d."""
+
+    name = "duration"
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        match = re.fullmatch(r"([0-9]{1,5})([smhd])", value)
+        if match is None:
+            self.fail(f"{value!r} is not a length of time such as 30m, 2h or 7d", param, ctx)
+        return timedelta(**{self.units[match[2]]: int(match[1])})
+
+
+DURATION = Duration()
 
 
 def attribution(reason: str | None = None) -> Attribution:

@@ -45,6 +45,10 @@ class Forbidden(DomainError):
     status, code = HTTPStatus.FORBIDDEN, "forbidden"
 
 
+class BypassUnknown(DomainError):
+    status, code = HTTPStatus.NOT_FOUND, "bypass_unknown"
+
+
 class RevisionConflict(DomainError):
     status, code = HTTPStatus.PRECONDITION_FAILED, "revision_conflict"
 

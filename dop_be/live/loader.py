@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, Engine, MetaData, String, Table, func, inspect, select, true
@@ -10,6 +12,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DBAPIError
 
 from ..database import lacks_schema, reading
+from ..maintenance.bypass.models import Bypass
 from ..settings.models import SystemSettings, shown
 from .models import LiveState
 from .snapshot import Snapshot, build
@@ -21,6 +24,7 @@ STATE = select(
     LiveState.version,
     *shown(),
 ).select_from(LiveState.__table__.outerjoin(SystemSettings.__table__, true()))
+BYPASSES = select(Bypass.digest, Bypass.expires_at)
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,14 @@ def read(engine: Engine) -> Reading:
     try:
         with reading(engine) as connection:
             state = connection.execute(STATE).mappings().one_or_none()
+            bypasses = {row.digest: row.expires_at for row in connection.execute(BYPASSES)}
     except DBAPIError as error:
         if not lacks_schema(error):
             raise
         return Reading(alembic_revision(engine), None)
     if state is None:
         return Reading(alembic_revision(engine), None)
-    return Reading(state["alembic_revision"], _snapshot(state))
+    return Reading(state["alembic_revision"], _snapshot(state, bypasses))
 
 
 def alembic_revision(engine: Engine) -> str | None:
@@ -58,8 +63,8 @@ def alembic_revision(engine: Engine) -> str | None:
         return revision
 
 
-def _snapshot(state: RowMapping) -> Snapshot | None:
+def _snapshot(state: RowMapping, bypasses: Mapping[str, datetime]) -> Snapshot | None:
     if state["id"] is None:
         return None
     settings: dict[str, Any] = {column.key: state[column.key] for column in shown()}
-    return build(state["version"], settings)
+    return build(state["version"], settings, bypasses)

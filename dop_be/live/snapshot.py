@@ -25,7 +25,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One state of the database: `version` is live_state's, `public` and `private` are the settings' two views."""
+    """One state of the database: `version` is live_state's, `public` and `private` are the settings' two views.
+
+    `bypasses` says when each bypass token expires, by its digest.
+    """
 
     version: int
     settings: Mapping[str, Any]
@@ -33,13 +36,14 @@ class Snapshot:
     private: Document
     maintenance: Maintenance
     maintenance_document: Document
+    bypasses: Mapping[str, datetime]
 
     @property
     def revision(self) -> int:
         return int(self.settings["revision"])
 
 
-def build(version: int, settings: Mapping[str, Any]) -> Snapshot:
+def build(version: int, settings: Mapping[str, Any], bypasses: Mapping[str, datetime]) -> Snapshot:
     """Make the snapshot of a settings row, with every value by its column's name."""
     maintenance = in_force(settings)
     return Snapshot(
@@ -49,6 +53,7 @@ def build(version: int, settings: Mapping[str, Any]) -> Snapshot:
         private=settings_document(settings, private=True),
         maintenance=maintenance,
         maintenance_document=maintenance_document(maintenance),
+        bypasses=MappingProxyType(dict(bypasses)),
     )
 
 

@@ -12,6 +12,7 @@ from werkzeug.datastructures import EnvironHeaders
 
 from ..errors import StateUnknown
 from ..live import Live
+from .bypass.visitors import carries_token, comes_from
 from .exemption import counted_method, exempt, is_exempt
 from .policy import Maintenance, lets_through
 from .refusal import Headers, Refusal, Refusals
@@ -28,6 +29,7 @@ class Gate:
     def __init__(self, app: Flask, live: Live) -> None:
         self._app, self._live = app, live
         self._refusals = Refusals(app)
+        self._networks, self._hops = app.config["BYPASS_NETWORKS"], app.config["TRUSTED_PROXY_HOPS"]
         self._kept: tuple[Maintenance, Refusal] | None = None
 
     def refusal(self, environ: WSGIEnvironment, method: str, now: datetime) -> Refusal | None:
@@ -43,6 +45,8 @@ class Gate:
                 return None if self._app.config["FAIL_OPEN"] else self._refusals.for_unknown_state(error)
         maintenance = snapshot.maintenance
         if lets_through(maintenance, method, preflight=is_preflight(environ, method)):
+            return None
+        if carries_token(environ, snapshot.bypasses, now) or comes_from(self._networks, environ, self._hops):
             return None
         kept = self._kept
         if kept is None or kept[0] != maintenance:

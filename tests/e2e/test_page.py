@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,12 +17,16 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import requests
 from flask import Flask
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 from werkzeug.serving import make_server
 
 from dop_be.maintenance.policy import Maintenance
-from tests.conftest import ROOT
+from tests.conftest import ADMIN_TOKEN, ROOT
+from tests.postgres import free_port
 
 NOW = datetime(2030, 3, 6, 9, 0, tzinfo=UTC)
 END = NOW + timedelta(days=1, hours=2, minutes=3, seconds=4)
@@ -320,6 +326,66 @@ def test_its_picture_can_be_taken(stage: Stage, visit: Callable[..., Page], name
     folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
     page.screenshot(path=folder / f"{name}.png")
     assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def gunicorn(sqlite_url: str) -> Iterator[str]:
+    """Two real workers; the URL they serve."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": sqlite_url,
+        "ADMIN_TOKEN": ADMIN_TOKEN,
+        "PUBLIC_URL": url,
+        "WEB_CONCURRENCY": "2",
+    }
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        session = requests.Session()
+        session.mount("http://", HTTPAdapter(max_retries=Retry(connect=10, backoff_factor=0.2)))
+        with session:
+            assert session.get(f"{url}/readyz", timeout=10).status_code == 200
+        yield url
+    finally:
+        process.terminate()
+        process.wait(25)
+
+
+def test_the_link_lets_a_browser_through_until_it_is_revoked(
+    gunicorn: str, sqlite_url: str, visit: Callable[..., Page]
+) -> None:
+    def flask(*arguments: str) -> str:
+        command = [sys.executable, "-m", "flask", "maintenance", *arguments]
+        environment = {**os.environ, "DATABASE_URL": sqlite_url, "PUBLIC_URL": gunicorn}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    flask("on")
+    [link] = re.findall(r"^link +(\S+)$", flask("bypass", "create", "ada"), re.MULTILINE)
+    assert link.startswith(f"{gunicorn}/gate/bypass/")
+    until(lambda: requests.get(link, allow_redirects=False, timeout=5).status_code == 303)
+    guest, visitor = visit(f"{link}?next=/", clock=False), visit(gunicorn, clock=False)
+
+    def shown(page: Page) -> str | None:
+        page.goto(gunicorn)
+        return page.get_by_role("heading").text_content()
+
+    assert guest.url == f"{gunicorn}/"
+    assert shown(visitor) == HEADING
+    assert {shown(guest) for _ in range(8)} == {"In maintenance"}
+    expect(guest.get_by_text("You are let through")).to_be_visible()
+    [cookie] = guest.context.cookies()
+    assert cookie["httpOnly"]
+    assert cookie["sameSite"] == "Lax"
+    assert guest.evaluate("document.cookie") == ""
+    flask("bypass", "revoke", "ada")
+    until(lambda: {shown(guest) for _ in range(8)} == {HEADING})
+
+
+def until(holds: Callable[[], bool], tries: int = 200) -> None:
+    assert any(holds() for _ in range(tries))
 
 
 def test_the_documentations_own_page_comes_back_too(
