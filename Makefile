@@ -7,7 +7,7 @@ DOTENV := $(BIN)/dotenv -f .env run --no-override --
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host \
 	--no-emit-find-links --annotation-style line
 
-.PHONY: help run test check check-migrations install system requirements
+.PHONY: help run test check check-migrations install system requirements screenshots
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,6 +36,9 @@ install: $(VENV)/dev ## install the Python side
 
 system: ## install the system's packages that the tests need
 	@tests/system-packages
+
+screenshots: install system ## take the documentation's pictures of the page anew
+	SCREENSHOTS=docs/img $(BIN)/python -m pytest -q tests/e2e/test_page.py -k picture
 
 requirements: install ## pin the dependencies anew from pyproject.toml
 	$(COMPILE) --upgrade -o requirements.txt pyproject.toml

@@ -13,6 +13,8 @@ from .extensions import api, migrate
 from .maintenance import api as maintenance_api
 from .maintenance import cli as maintenance_cli
 from .maintenance import gate
+from .maintenance.bypass import cli as bypass_cli
+from .maintenance.bypass import link as bypass_link
 from .ops import health, logs
 from .panel import pages
 from .settings import api as settings_api
@@ -43,11 +45,13 @@ def create_app(config: object) -> Flask:
     settings_cli.init_app(app)
     maintenance_api.init_app(app)
     maintenance_cli.init_app(app)
+    bypass_cli.init_app(app)
+    bypass_link.init_app(app)
     health.init_app(app)
     pages.init_app(app)
     gate.init_app(app)
     if app.config["CORS_ORIGINS"]:
         CORS(app)
-    if hops := app.config["TRUSTED_PROXY_HOPS"]:
-        app.wsgi_app = ProxyFix(app.wsgi_app, hops, hops, hops)  # type: ignore[method-assign]  # as Flask documents
+    if hops := app.config["TRUSTED_PROXY_HOPS"]:  # around all else, so that the gate below Flask sees the client too
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     return app

@@ -55,8 +55,9 @@ def grant(url: str, role: str) -> None:
 def clean_environment() -> Iterator[None]:
     """No test sees this machine's own settings."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("DATABASE_URL", "LISTEN_DATABASE_URL", "ADMIN_TOKEN", "SECRET_KEY", "PORT", "WEB_CONCURRENCY"):
-            patch.delenv(name, raising=False)
+        for line in (ROOT / ".env.example").read_text().splitlines():
+            if line and not line.startswith("#"):
+                patch.delenv(line.partition("=")[0], raising=False)
         patch.setenv("FLASK_SKIP_DOTENV", "1")
         yield
 

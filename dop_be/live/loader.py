@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from ..access.models import IN_FORCE, ApiToken
 from ..access.tokens import Token, with_implied
 from ..database import lacks_schema, reading
+from ..maintenance.bypass.models import Bypass
 from ..settings.models import SystemSettings, shown
 from .models import LiveState
 from .snapshot import Snapshot, build
@@ -28,6 +29,7 @@ STATE = select(ALEMBIC_REVISION, LiveState.version, *shown()).select_from(
 # No row where there are no settings: TRUNCATE raises no version.
 MARK = select(LiveState.version, ALEMBIC_REVISION).where(exists().select_from(SystemSettings))
 TOKENS = select(ApiToken.id, ApiToken.name, ApiToken.digest, ApiToken.scopes, ApiToken.expires_at).where(IN_FORCE)
+BYPASSES = select(Bypass.digest, Bypass.expires_at)
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,9 @@ def read_within(connection: Connection) -> Reading:
     state = connection.execute(STATE).mappings().one_or_none()
     if state is None:
         return Reading(connection.scalar(select(ALEMBIC_REVISION)), None)
-    tokens = connection.execute(TOKENS).mappings().all()
-    return Reading(state["alembic_revision"], _snapshot(state, tokens))
+    if state["id"] is None:
+        return Reading(state["alembic_revision"], None)
+    return Reading(state["alembic_revision"], _snapshot(state, connection))
 
 
 def read_mark(engine: Engine) -> Mark | None:
@@ -87,11 +90,13 @@ def alembic_revision(engine: Engine) -> str | None:
         return revision
 
 
-def _snapshot(state: RowMapping, tokens: Sequence[RowMapping]) -> Snapshot | None:
-    if state["id"] is None:
-        return None
-    settings: dict[str, Any] = {column.key: state[column.key] for column in shown()}
-    return build(state["version"], settings, {row["id"]: _token(row) for row in tokens})
+def _snapshot(state: RowMapping, connection: Connection) -> Snapshot:
+    return build(
+        state["version"],
+        {column.key: state[column.key] for column in shown()},
+        tokens={row["id"]: _token(row) for row in connection.execute(TOKENS).mappings()},
+        bypasses={row.digest: row.expires_at for row in connection.execute(BYPASSES)},
+    )
 
 
 def _token(row: RowMapping) -> Token:

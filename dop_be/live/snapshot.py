@@ -28,7 +28,7 @@ class Document:
 class Snapshot:
     """One state of the database: `version` is live_state's, `public` and `private` are the settings' two views.
 
-    `tokens` are those that were not revoked, by id.
+    `tokens` are those that were not revoked, by id; `bypasses` says when each bypass token expires, by its digest.
     """
 
     version: int
@@ -38,13 +38,16 @@ class Snapshot:
     private: Document
     maintenance: Maintenance
     maintenance_document: Document
+    bypasses: Mapping[str, datetime]
 
     @property
     def revision(self) -> int:
         return int(self.settings["revision"])
 
 
-def build(version: int, settings: Mapping[str, Any], tokens: Mapping[str, Token]) -> Snapshot:
+def build(
+    version: int, settings: Mapping[str, Any], *, tokens: Mapping[str, Token], bypasses: Mapping[str, datetime]
+) -> Snapshot:
     """Make the snapshot of a settings row, with every value by its column's name, and of what else is in force."""
     maintenance = in_force(settings)
     return Snapshot(
@@ -55,6 +58,7 @@ def build(version: int, settings: Mapping[str, Any], tokens: Mapping[str, Token]
         private=settings_document(settings, private=True),
         maintenance=maintenance,
         maintenance_document=maintenance_document(maintenance),
+        bypasses=MappingProxyType(dict(bypasses)),
     )
 
 
