@@ -15,7 +15,7 @@ from .panel import pages
 from .settings import api as settings_api
 from .settings import cli as settings_cli
 
-EXPOSED_HEADERS = ["ETag", "Retry-After", "X-Maintenance-Mode"]
+EXPOSED_HEADERS = ["ETag", "Retry-After", "X-Maintenance-Mode", "X-Maintenance-Starts"]
 
 
 def create_app(config: object) -> Flask:

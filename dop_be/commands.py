@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import re
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -30,6 +32,25 @@ class Group(AppGroup):
             raise Failure(error.detail) from error
         except SQLAlchemyError as error:
             raise Failure(unavailable(error).detail) from error
+
+
+class Duration(click.ParamType[timedelta]):
+    """A time such as 90s, 30m, 2h, 1d or 1h30m, as a timedelta."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        numbers = re.fullmatch(r"(?:(\d{1,5})d)?(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,5})s)?", value, re.ASCII)
+        days, hours, minutes, seconds = (int(number or 0) for number in numbers.groups()) if numbers else (0, 0, 0, 0)
+        duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        if not duration:
+            self.fail(f"{value!r} is no time such as 90s, 30m, 2h or 1d.", param, ctx)
+        return duration
+
+
+DURATION = Duration()
 
 
 class Failure(click.ClickException):

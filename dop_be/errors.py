@@ -45,6 +45,10 @@ class Forbidden(DomainError):
     status, code = HTTPStatus.FORBIDDEN, "forbidden"
 
 
+class NotFound(DomainError):
+    status, code = HTTPStatus.NOT_FOUND, "not_found"
+
+
 class RevisionConflict(DomainError):
     status, code = HTTPStatus.PRECONDITION_FAILED, "revision_conflict"
 

@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from flask import Flask, current_app
 from sqlalchemy import Engine
@@ -109,6 +110,7 @@ class Live:
         """Note that the database was just asked, and that the snapshot is what it says."""
         status = self.status
         self.status = Status(None, status.alembic_revision, status.complete, time.monotonic())
+        self._extend()
 
     def lose(self, reason: str) -> None:
         """Note that the database does not answer; the snapshot stays."""
@@ -117,6 +119,18 @@ class Live:
             logger.warning("the database does not answer, the last known state stays in force: %s", reason)
         self.status = Status(reason, status.alembic_revision, status.complete, status.confirmed_at)
         self._looked.set()
+        self._extend()
+
+    def _extend(self, now: datetime | None = None) -> None:
+        """Expand the planned windows anew when the UTC day is over; the database need not answer for that."""
+        now = now or datetime.now(UTC)
+        snapshot = self.snapshot
+        if snapshot is None or snapshot.timeline.made_at.date() == now.date():
+            return
+        extended = snapshot.extended(now)
+        with self._swapping:
+            if self.snapshot is snapshot:
+                self.snapshot = extended
 
     def _take(self, snapshot: Snapshot, began: int) -> None:
         """Swap: a reading that began after the last swap always wins, an older one only with a higher version."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Column, Engine, MetaData, String, Table, func, inspect, select, true
@@ -10,6 +13,8 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DBAPIError
 
 from ..database import lacks_schema, reading
+from ..maintenance.models import MaintenanceWindow
+from ..maintenance.schedule import Window, is_sound
 from ..settings.models import SystemSettings, shown
 from .models import LiveState
 from .snapshot import Snapshot, build
@@ -21,6 +26,9 @@ STATE = select(
     LiveState.version,
     *shown(),
 ).select_from(LiveState.__table__.outerjoin(SystemSettings.__table__, true()))
+WINDOWS = select(MaintenanceWindow.__table__).order_by(MaintenanceWindow.starts_at, MaintenanceWindow.id)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,13 +48,14 @@ def read(engine: Engine) -> Reading:
     try:
         with reading(engine) as connection:
             state = connection.execute(STATE).mappings().one_or_none()
+            windows = [Window(**row) for row in connection.execute(WINDOWS).mappings()]
     except DBAPIError as error:
         if not lacks_schema(error):
             raise
         return Reading(alembic_revision(engine), None)
     if state is None:
         return Reading(alembic_revision(engine), None)
-    return Reading(state["alembic_revision"], _snapshot(state))
+    return Reading(state["alembic_revision"], _snapshot(state, windows))
 
 
 def alembic_revision(engine: Engine) -> str | None:
@@ -58,8 +67,17 @@ def alembic_revision(engine: Engine) -> str | None:
         return revision
 
 
-def _snapshot(state: RowMapping) -> Snapshot | None:
+def _snapshot(state: RowMapping, windows: list[Window]) -> Snapshot | None:
     if state["id"] is None:
         return None
     settings: dict[str, Any] = {column.key: state[column.key] for column in shown()}
-    return build(state["version"], settings)
+    for window in windows:
+        if not is_sound(window):
+            _complain(window)
+    return build(state["version"], settings, windows, datetime.now(UTC))
+
+
+@cache
+def _complain(window: Window) -> None:
+    """Say it once, not with every reading."""
+    logger.error("window %s has a time zone or rule that cannot be read: only its first time counts", window.id)

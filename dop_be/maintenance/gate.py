@@ -11,7 +11,7 @@ from werkzeug.datastructures import EnvironHeaders
 
 from ..errors import StateUnknown
 from ..live import Live
-from ..live.snapshot import Snapshot
+from ..live.snapshot import Phase
 from .exemption import exempt, is_exempt
 from .policy import lets_through
 from .refusal import Headers, Refusal, refuse_for_maintenance, refuse_for_unknown_state
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 OPEN: Headers = [("Content-Length", "0"), ("Cache-Control", "no-store")]
+ANNOUNCEMENT = "X-Maintenance-Starts"
 
 
 class Gate:
@@ -27,8 +28,7 @@ class Gate:
 
     def __init__(self, app: Flask, live: Live) -> None:
         self._app, self._live = app, live
-        self._refused_for: Snapshot | None = None
-        self._refusal: Refusal | None = None
+        self._kept: tuple[Phase, Refusal] | None = None
 
     def refusal(self, method: str, *, preflight: bool) -> Refusal | None:
         """The answer to a request that is not let through, None for one that is."""
@@ -38,12 +38,13 @@ class Gate:
                 snapshot = self._live.require()
             except StateUnknown as error:
                 return None if self._app.config["FAIL_OPEN"] else refuse_for_unknown_state(self._app, error)
-        if lets_through(snapshot.maintenance, method, preflight=preflight):
+        phase = snapshot.phase
+        if lets_through(phase.maintenance, method, preflight=preflight):
             return None
-        if self._refusal is None or self._refused_for is not snapshot:
-            self._refusal = refuse_for_maintenance(self._app, snapshot.maintenance)
-            self._refused_for = snapshot
-        return self._refusal
+        kept = self._kept  # both at once, since threads may see different phases when one ends
+        if kept is None or kept[0] is not phase:
+            kept = self._kept = (phase, refuse_for_maintenance(self._app, phase.maintenance))
+        return kept[1]
 
     def check(self) -> Response | None:
         """The application's own `before_request` check; gated is whatever is not exempt, 404s included."""
@@ -57,6 +58,18 @@ class Gate:
             return None
         body, headers = refusal.answer(request.headers.get("Accept", ""))
         return Response(body, 503, headers)
+
+    def announced(self) -> str | None:
+        """When the next window starts, where that is soon enough to tell."""
+        snapshot = self._live.snapshot
+        return snapshot.phase.announced if snapshot is not None else None
+
+    def announce(self, response: Response) -> Response:
+        """Tell visitors of the next window on answers that are no refusals; an `after_request` function."""
+        starts_at = self.announced()
+        if starts_at is not None and "X-Maintenance-Mode" not in response.headers:
+            response.headers[ANNOUNCEMENT] = starts_at
+        return response
 
 
 class GateEndpoint:
@@ -77,7 +90,8 @@ class GateEndpoint:
         method = environ.get("HTTP_X_FORWARDED_METHOD") or environ["REQUEST_METHOD"]
         refusal = self._gate.refusal(method, preflight=is_preflight(environ, method))
         if refusal is None:
-            start_response("200 OK", OPEN)
+            starts_at = self._gate.announced()
+            start_response("200 OK", OPEN if starts_at is None else [*OPEN, (ANNOUNCEMENT, starts_at)])
             return []
         body, headers = refusal.answer(environ.get("HTTP_ACCEPT", ""))
         headers += [("Content-Length", str(len(body))), *self._cors_headers(environ)]
@@ -101,5 +115,6 @@ def init_app(app: Flask) -> None:
     gate = Gate(app, app.extensions["live"])
     app.extensions["gate"] = gate
     app.before_request(gate.check)
+    app.after_request(gate.announce)
     exempt(app.view_functions["static"])
     app.wsgi_app = GateEndpoint(gate, app)  # type: ignore[method-assign]  # as Flask documents
