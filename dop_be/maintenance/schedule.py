@@ -87,6 +87,7 @@ def current(window: Window, now: datetime) -> Occurrence | None:
     return next(occurrences(window, now), None)
 
 
+@lru_cache(maxsize=1024)  # a rule that never occurs takes long to be found out
 def is_sound(window: Window) -> bool:
     """Whether the window's zone and rule can be read."""
     try:
@@ -115,7 +116,9 @@ def plan(  # noqa: PLR0913 - the fields of a window
     for name, moment in (("starts_at", starts_at), ("ends_at", ends_at)):
         if moment.tzinfo is None and timezone is None:
             raise _wrong(name, "A time without an offset needs a timezone.")
-    begin, end = (utc(moment, place) for moment in (starts_at, ends_at))
+    if rrule is not None:  # a rule knows whole seconds
+        starts_at, ends_at = starts_at.replace(microsecond=0), ends_at.replace(microsecond=0)
+    begin, end = utc(starts_at, place), utc(ends_at, place)
     if end <= begin:
         raise _wrong("ends_at", "Must be after the start.")
     if end - begin > LONGEST:
@@ -164,7 +167,7 @@ def _recurrence(window: Window) -> tuple[ZoneInfo, Recurrence | None]:
     place = zone(window.timezone)
     if window.rrule is None:
         return place, None
-    return place, recurrence(window.rrule, _local(window.starts_at, place), place)
+    return place, recurrence(window.rrule, _local(window.starts_at.replace(microsecond=0), place), place)
 
 
 def _check_rule(text: str, given: datetime, begin: datetime, end: datetime, place: ZoneInfo) -> None:
