@@ -1,25 +1,57 @@
 # Bare `make` lists the targets.
 .DEFAULT_GOAL := help
+PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHON ?= python3
+DOTENV := $(BIN)/dotenv -f .env run --no-override --
+COMPILE := $(BIN)/pip-compile --quiet --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host \
+	--no-emit-find-links --annotation-style line
 
-.PHONY: help
+.PHONY: help run test check install system requirements
+
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-$(VENV)/installed: requirements.txt requirements-dev.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -r requirements-dev.txt
-	touch $@
+run: $(VENV)/run .env ## install, migrate and serve on http://127.0.0.1:$PORT (8000), on SQLite or DATABASE_URL
+	@mkdir -p instance
+	@$(DOTENV) $(BIN)/flask db upgrade
+	@printf '\ndop_be serves on http://127.0.0.1:%s. To turn maintenance on, in another terminal:\n\n' "$${PORT:-8000}"
+	@printf '    . ./.env; curl -X PUT http://127.0.0.1:%s/api/v1/maintenance \\\n' "$${PORT:-8000}"
+	@printf "        -H \"Authorization: Bearer \$$ADMIN_TOKEN\" -H 'Content-Type: application/json' -d '{\"active\": true}'\n\n"
+	@exec $(DOTENV) $(BIN)/gunicorn --bind "127.0.0.1:$${PORT:-8000}"
 
-.PHONY: check
-check: $(VENV)/installed ## lint, types, import rules
+test: install system ## install what the tests need and run them
+	$(BIN)/python -m pytest
+
+check: install ## lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-.PHONY: test
-test: $(VENV)/installed ## run the tests
-	$(BIN)/python -m pytest
+install: $(VENV)/dev ## install the Python side
+
+system: ## install the system's packages that the tests need
+	@tests/system-packages
+
+requirements: install ## pin the dependencies anew from pyproject.toml
+	$(COMPILE) --upgrade -o requirements.txt pyproject.toml
+	$(COMPILE) --upgrade --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dop_be needs Python 3.11 or newer: make PYTHON=…")'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tests/system-packages python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run: $(VENV)/bin/pip requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/dev: $(VENV)/bin/pip requirements.txt requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/run
+
+.env:
+	@umask 077; new() { $(BIN)/python -c 'import secrets; print(secrets.token_hex(24))'; }; \
+	token=$${ADMIN_TOKEN:-$$(new)}; printf 'SECRET_KEY=%s\nADMIN_TOKEN=%s\n' "$$(new)" "$$token" > $@; \
+	printf '\nThe bootstrap token, shown once and kept in .env:  %s\n\n' "$$token"

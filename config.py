@@ -116,11 +116,12 @@ def _token(text: str, name: str) -> str | None:
 
 
 def _origins(items: list[str]) -> tuple[str, ...]:
-    for origin in items:
+    origins = tuple(item.strip() for item in items)
+    for origin in origins:
         if origin != "*" and not re.fullmatch(
             r"https?://[A-Za-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?", origin
         ):
             raise ConfigError(
                 f"CORS_ORIGINS: takes origins such as https://app.example.com with commas between, or *, not {origin!r}"
             )
-    return tuple(items)
+    return origins

@@ -7,8 +7,6 @@ from typing import Any
 
 from config import Config
 
-config = Config.from_env_or_exit()  # in the master, so that a bad value stops the start instead of every worker in turn
-
 wsgi_app = "wsgi:app"
 worker_class = "gthread"
 threads = 4  # a write that waits for the database leaves three for reads
@@ -20,7 +18,7 @@ max_requests = 100_000  # a leak in some library never grows for ever
 max_requests_jitter = 10_000  # the workers do not recycle at once
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # the heartbeat file blocks on no disk
 control_socket_disable = True  # it needs a writable home, which a platform need not give
-loglevel = config.LOG_LEVEL.lower()
+loglevel = Config.from_env_or_exit().LOG_LEVEL.lower()  # read in the master: a bad value stops the start at once
 
 
 def post_worker_init(worker: Any) -> None:

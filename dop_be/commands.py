@@ -11,7 +11,7 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
-from .database import Attribution, limit_waiting, unavailable
+from .database import Attribution, unavailable
 from .errors import DatabaseUnavailable, DomainError, InvalidInput
 from .extensions import db
 from .live.loader import read
@@ -22,7 +22,6 @@ class Group(AppGroup):
     """A command group that ends with one line and code 2 where a domain error is raised."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        limit_waiting()
         try:
             return super().invoke(ctx)
         except InvalidInput as error:

@@ -149,6 +149,7 @@ def _database_error(error: SQLAlchemyError) -> Response:
 
 
 def one_line(error: BaseException) -> str:
-    """What a database error says, without the statement and its values, which may be somebody's settings."""
+    """What a database error says, without the statement, its values and DETAIL, which may be somebody's settings."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    return " ".join(str(cause).split()) or type(cause).__name__
+    diagnosis = getattr(cause, "diag", None)  # of the server, where psycopg2 had an answer from it
+    return " ".join(((diagnosis and diagnosis.message_primary) or str(cause)).split()) or type(cause).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NoReturn
 
 from flask import Response, request
@@ -15,6 +16,7 @@ from .errors import NotJSON, RevisionRequired, TooLarge, UnsupportedMediaType
 from .live.snapshot import Document
 from .settings.schemas import invalid
 
+ETAG = re.compile(r"([0-9]{1,18})(-[0-9a-f]{8})?")  # a revision, with or without the digest of the body
 LONGEST_BODY = 16 * 1024  # bytes
 
 
@@ -63,8 +65,8 @@ def expected_revisions() -> frozenset[int] | None:
         raise RevisionRequired("Send If-Match with the ETag that was read, or * to overwrite whatever is there.")
     if request.if_match.star_tag:
         return None
-    revisions = (tag.partition("-")[0] for tag in request.if_match.as_set())
-    return frozenset(int(revision) for revision in revisions if revision.isascii() and revision.isdigit())
+    tags = (ETAG.fullmatch(tag or "") for tag in request.if_match.as_set())
+    return frozenset(int(tag[1]) for tag in tags if tag)
 
 
 def answer(document: Document, *, vary: str | None = None) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -113,6 +114,46 @@ def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
 def database_url(request: pytest.FixtureRequest) -> str:
     """A migrated database of this test's own: the test runs on both kinds."""
     url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture(scope="session")
+def breakable_cluster() -> Iterator[tuple[Cluster, str]]:
+    """A server to break, with the name of a migrated database to copy; it writes to disk before it acknowledges."""
+    cluster = Cluster(fsync="on", max_connections="40")
+    try:
+        cluster.start()
+        execute(cluster.url(), f"CREATE DATABASE {TEMPLATE}")
+        migrate(cluster.url(TEMPLATE))
+        yield cluster, TEMPLATE
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
+def cluster(breakable_cluster: tuple[Cluster, str]) -> Iterator[Cluster]:
+    """A server that this test may stop, kill and freeze; it is whole again afterwards."""
+    cluster, _ = breakable_cluster
+    yield cluster
+    cluster.repair()
+
+
+@pytest.fixture
+def breakable_url(cluster: Cluster, breakable_cluster: tuple[Cluster, str]) -> Iterator[str]:
+    """A migrated database of this test's own on `cluster`."""
+    name = f"test_{secrets.token_hex(6)}"
+    execute(cluster.url(), f"CREATE DATABASE {name} TEMPLATE {breakable_cluster[1]}")
+    yield cluster.url(name)
+    cluster.repair()
+    execute(cluster.url(), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of this test's own with nothing in it: the test runs on both kinds."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+    url: str = request.getfixturevalue("empty_postgresql")()
     return url
 
 

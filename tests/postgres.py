@@ -84,15 +84,25 @@ class Cluster:
         for process in self.processes():
             os.kill(process, signal.SIGCONT)
 
+    def repair(self) -> None:
+        """Have the server run, whatever was done to it."""
+        if self._runs():
+            self.thaw()
+        else:
+            self.start()
+
     def remove(self) -> None:
         """End the server, whatever state it is in, and delete its files."""
-        if (self._data / "postmaster.pid").exists():
+        if self._runs():
             self.thaw()
             self.stop("immediate")
         shutil.rmtree(self._directory)
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def _runs(self) -> bool:
+        return (self._data / "postmaster.pid").exists()
 
     def processes(self) -> list[int]:
         """The postmaster and its children."""

@@ -47,8 +47,6 @@ def may_read_all() -> bool:
 
 @auth.verify_token
 def _verify(token: str) -> Principal | None:
-    if not current_app.config["ADMIN_TOKEN"]:
-        raise Forbidden("No token can write here: set ADMIN_TOKEN, at least 32 characters, and start again.")
     return _principal(token)
 
 
@@ -59,6 +57,8 @@ def _scopes(principal: Principal) -> list[str]:
 
 @auth.error_handler
 def _refuse(status: int) -> NoReturn:
+    if not current_app.config["ADMIN_TOKEN"]:
+        raise Forbidden("No token can write here: set ADMIN_TOKEN, at least 32 characters, and start again.")
     if status == 403:
         raise Forbidden("The token lacks the scope for this.")
     raise _unauthorized()

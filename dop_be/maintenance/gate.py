@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, current_app, request
 from flask_cors.core import get_cors_headers, get_cors_options
@@ -64,16 +64,9 @@ class Gate:
         snapshot = self._live.snapshot
         return snapshot.phase.announced if snapshot is not None else None
 
-    def announce(self, response: Response) -> Response:
-        """Tell visitors of the next window on answers that are no refusals; an `after_request` function."""
-        starts_at = self.announced()
-        if starts_at is not None and "X-Maintenance-Mode" not in response.headers:
-            response.headers[ANNOUNCEMENT] = starts_at
-        return response
-
 
 class GateEndpoint:
-    """`/gate`, answered below Flask, since every request of a platform may pass it.
+    """`/gate`, answered below Flask, since every request of a platform may pass it; other paths go on to Flask.
 
     The original method is taken from X-Forwarded-Method and nothing else, so that no client can choose it in a header
     that the proxy does not overwrite.
@@ -86,7 +79,8 @@ class GateEndpoint:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if path != "/gate" and (not path.startswith("/gate/") or path.startswith("/gate/bypass/")):
-            return self._inner(environ, start_response)
+            starts_at = self._gate.announced()
+            return self._inner(environ, announcing(start_response, starts_at) if starts_at else start_response)
         method = environ.get("HTTP_X_FORWARDED_METHOD") or environ["REQUEST_METHOD"]
         refusal = self._gate.refusal(method, preflight=is_preflight(environ, method))
         if refusal is None:
@@ -106,6 +100,16 @@ class GateEndpoint:
         return [(name, str(value)) for name, value in headers.items(multi=True)]
 
 
+def announcing(start_response: StartResponse, starts_at: str) -> StartResponse:
+    """A `start_response` that tells of the next window on every answer but a refusal: below Flask it costs least."""
+
+    def start(status: str, headers: Headers, exc_info: Any = None, /) -> Callable[[bytes], object]:
+        told = headers if status.startswith("503") else [*headers, (ANNOUNCEMENT, starts_at)]
+        return start_response(status, told, exc_info)
+
+    return start
+
+
 def is_preflight(environ: WSGIEnvironment, method: str) -> bool:
     """Whether this is a CORS preflight (Fetch standard, "CORS-preflight request")."""
     return method == "OPTIONS" and "HTTP_ORIGIN" in environ and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
@@ -115,6 +119,5 @@ def init_app(app: Flask) -> None:
     gate = Gate(app, app.extensions["live"])
     app.extensions["gate"] = gate
     app.before_request(gate.check)
-    app.after_request(gate.announce)
     exempt(app.view_functions["static"])
     app.wsgi_app = GateEndpoint(gate, app)  # type: ignore[method-assign]  # as Flask documents

@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, event, select, update
 from sqlalchemy.orm import Mapper, Session
 
-from ..database import Attribution, writing
+from ..database import Attribution
 from ..errors import InvalidInput, NotFound
-from ..live import live
+from ..live import writing
 from ..live.models import LiveState
 from ..live.snapshot import Phase, phase
 from ..settings import recording  # noqa: F401 - its listener records changes on SQLite
@@ -55,9 +55,7 @@ def switch(
         else:
             ended = [] if active else _end_open(session, windows, now)
             changed = _set(session, row, wanted) or bool(ended)
-        outcome = Outcome(_phase(row, _windows(session), now), changed, ended)
-    live().refresh()
-    return outcome
+        return Outcome(_phase(row, _windows(session), now), changed, ended)
 
 
 def schedule(by: Attribution, **planned: Any) -> Window:
@@ -71,7 +69,6 @@ def schedule(by: Attribution, **planned: Any) -> Window:
     with writing(by) as session:
         locked_row(session)
         _add(session, _windows(session), window, now)
-    live().refresh()
     return window
 
 
@@ -88,7 +85,6 @@ def cancel(by: Attribution, identifier: uuid.UUID) -> Window:
             raise NotFound("There is no such window.")
         window = Window(**row.values())
         session.delete(row)
-    live().refresh()
     return window
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import Range
 from marshmallow_sqlalchemy import ModelConverter
-from sqlalchemy import BigInteger, Integer, SmallInteger
+from sqlalchemy import BigInteger, Enum, Integer, SmallInteger
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from ..errors import InvalidInput
@@ -139,13 +139,17 @@ def dump(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: FIELDS[name].serialize(name, values) for name in FIELDS if name in values}
 
 
+class _Converter(ModelConverter):
+    SQLA_TYPE_MAPPING = {**ModelConverter.SQLA_TYPE_MAPPING, Enum: StrictString}
+
+
 def _field(column: KeyedColumnElement[Any]) -> fields.Field[Any]:
     options: dict[str, Any] = {"dump_only": bool(column.info.get("read_only"))}
     for kind, bits in ((SmallInteger, 16), (BigInteger, 64), (Integer, 32)):
         if isinstance(column.type, kind):
             options["validate"] = Range(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
             break
-    field: fields.Field[Any] = ModelConverter(schema_cls=StrictSchema).column2field(column, **options)
+    field: fields.Field[Any] = _Converter(schema_cls=StrictSchema).column2field(column, **options)
     return field
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ..database import Attribution, writing
+from ..database import Attribution
 from ..errors import RevisionConflict, SettingsMissing
-from ..live import live
+from ..live import writing
 from ..live.snapshot import settings_document
 from . import recording  # noqa: F401 - its listener records changes on SQLite
 from .models import SystemSettings, writable
@@ -48,9 +48,7 @@ def change(values: Mapping[str, Any], by: Attribution, *, expected: Collection[i
         for name, value in values.items():
             setattr(row, name, value)
         session.flush()
-        change = Change(before, row.values())
-    live().refresh()
-    return change
+        return Change(before, row.values())
 
 
 def locked_row(session: Session) -> SystemSettings:

@@ -11,12 +11,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from dop_be.live import Live
-
-from ..conftest import ADMIN
+from tests.conftest import ADMIN
+from tests.problems import assert_problem
 
 STATE = "/api/v1/maintenance"
 WINDOWS = "/api/v1/maintenance/windows"
-PROBLEM = "application/problem+json"
 
 
 def in_hours(number: float) -> str:
@@ -70,14 +69,13 @@ def test_deleting_answers_204_and_then_404(client: FlaskClient) -> None:
     location = post(client).location
     assert client.delete(location, headers=ADMIN).status_code == 204
     for gone in (client.delete(location, headers=ADMIN), get(client, location), get(client, WINDOWS + "/nonsense")):
-        assert (gone.status_code, gone.content_type) == (404, PROBLEM)
-        assert gone.json["code"] == "not_found"
+        assert_problem(gone, 404, "not_found")
 
 
 @pytest.mark.parametrize("call", [("POST", WINDOWS), ("DELETE", WINDOWS + "/00000000-0000-4000-8000-000000000000")])
 def test_writes_need_a_token(client: FlaskClient, call: tuple[str, str]) -> None:
     answer = client.open(call[1], method=call[0], json={})
-    assert (answer.status_code, answer.content_type) == (401, PROBLEM)
+    assert_problem(answer, 401, "unauthorized")
 
 
 @pytest.mark.parametrize(
@@ -108,8 +106,7 @@ def test_a_window_that_makes_no_sense_is_422_and_nothing_is_stored(
     client: FlaskClient, change: dict[str, Any], field: str
 ) -> None:
     answer = post(client, **change)
-    assert (answer.status_code, answer.content_type) == (422, PROBLEM)
-    assert list(answer.json["errors"]) == [field]
+    assert list(assert_problem(answer, 422, "invalid")["errors"]) == [field]
     assert get(client, WINDOWS).json == {"windows": []}
 
 
@@ -136,7 +133,7 @@ def test_until_opens_a_window_from_now_instead_of_moving_the_switch(client: Flas
 )
 def test_an_until_that_makes_no_sense_is_422(client: FlaskClient, body: dict[str, Any]) -> None:
     answer = put(client, **body)
-    assert (answer.status_code, list(answer.json["errors"])) == (422, ["until"])
+    assert list(assert_problem(answer, 422, "invalid")["errors"]) == ["until"]
     assert get(client, STATE).json["active"] is False
 
 

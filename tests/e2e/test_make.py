@@ -1,0 +1,134 @@
+"""`make run`, as a newcomer types it, in a copy of the tree that borrows this environment's packages."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.postgres import free_port
+
+ROOT = Path(__file__).parents[2]
+TOKEN = re.compile(r"kept in \.env:  ([0-9a-f]{48})\n")
+
+
+class Run:
+    """One `make run` and what it printed until it served."""
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        environment = {"PATH": os.environ["PATH"], "PORT": str(self.port), **variables}
+        self._log = folder / f"log-{self.port}"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["make", "run"], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + 60
+        while not self._answers():
+            assert time.monotonic() < deadline, self.output
+            assert self._process.poll() is None, self.output
+            time.sleep(0.05)
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGINT)
+            self._process.wait(25)
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tmp_path / name)
+    (tmp_path / ".venv").symlink_to(Path(sys.prefix))
+    return tmp_path
+
+
+@pytest.fixture
+def make_run(folder: Path) -> Iterator[Callable[..., Run]]:
+    started: list[Run] = []
+
+    def run(**variables: str) -> Run:
+        started.append(Run(folder, **variables))
+        return started[-1]
+
+    yield run
+    for each in started:
+        each.stop()
+
+
+def calls_of_the_readme() -> str:
+    [block] = re.findall(r"## The first five calls\n\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return str(block)
+
+
+def test_make_run_serves_and_answers_the_readmes_calls(make_run: Callable[..., Run], folder: Path) -> None:
+    run = make_run()
+    [token] = TOKEN.findall(run.output)
+    assert f"serves on {run.url}" in run.output
+    assert (folder / ".env").stat().st_mode & 0o077 == 0
+    assert (folder / "instance" / "dop_be.sqlite3").exists()
+
+    calls = calls_of_the_readme().replace("http://127.0.0.1:8000", run.url)
+    answers = subprocess.run(["sh", "-e"], input=calls, cwd=folder, capture_output=True, text=True, check=True).stdout
+    for expected in (
+        '"maintenance_message":null',
+        '"mode":"read_only","message":"Back at 10"',
+        "HTTP/1.1 503",
+        "Retry-After: 120",
+        '"code":"maintenance"',
+        '"active":false',
+        '"maintenance_message":"We are moving house"',
+    ):
+        assert expected in answers
+
+    run.stop()
+    again = make_run()
+    assert "shown once" not in again.output
+    assert token not in again.output
+    settings = requests.get(
+        f"{again.url}/api/v1/settings", headers={"Authorization": f"Bearer {token}"}, timeout=5
+    ).json()
+    assert settings["maintenance_message"] == "We are moving house"
+
+
+def test_make_run_prints_a_call_that_works(make_run: Callable[..., Run], folder: Path) -> None:
+    run = make_run()
+    [call] = re.findall(r"^ +\. \./\.env; curl .*\\\n.*$", run.output, re.MULTILINE)
+    answer = subprocess.run(["sh", "-ec", call], cwd=folder, capture_output=True, text=True, check=True).stdout
+    assert '"active":true' in answer
+
+
+def test_make_run_takes_postgresql(make_run: Callable[..., Run], empty_postgresql: Callable[..., str]) -> None:
+    run = make_run(DATABASE_URL=empty_postgresql())
+    assert "PostgresqlImpl" in run.output
+    assert requests.get(f"{run.url}/api/v1/settings", timeout=5).json()["revision"] == 1
+
+
+def test_bare_make_lists_the_targets(folder: Path) -> None:
+    listed = subprocess.run(["make"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    assert {"run", "test", "check", "install"} <= {line.split()[0] for line in listed.splitlines()}

@@ -1,0 +1,82 @@
+"""`/livez` and `/readyz`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.script import ScriptDirectory
+from flask import Flask
+from flask.testing import FlaskClient
+
+from dop_be.live import Live
+from tests.conftest import ADMIN
+from tests.problems import assert_problem
+
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+HEAD = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+FIRST = ScriptDirectory(str(MIGRATIONS)).get_base()
+
+
+@pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/nothing", "sqlite:////nowhere/at/all"])
+def test_livez_touches_nothing(make_app: Callable[..., Flask], url: str) -> None:
+    client = make_app(url).test_client()
+    assert client.get("/livez").get_json() == {"status": "alive"}
+
+
+def test_readyz_tells_the_state_that_is_served(client: FlaskClient, live: Live) -> None:
+    response = client.get("/readyz")
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+    body = response.get_json()
+    assert body["ready"] is True
+    assert body["notes"] == []
+    assert body["alembic_revision"] == HEAD
+    assert body["version"] == live.version
+    assert 0 <= body["state_age"] < 60
+
+
+def test_health_answers_during_maintenance(client: FlaskClient) -> None:
+    client.put("/api/v1/maintenance", json={"active": True}, headers=ADMIN)
+    assert client.get("/livez").status_code == 200
+    assert client.get("/readyz").status_code == 200
+
+
+def test_readyz_names_a_database_that_is_not_migrated(make_app: Callable[..., Flask], empty_database_url: str) -> None:
+    if empty_database_url.startswith("sqlite:///"):
+        Path(empty_database_url.removeprefix("sqlite:///")).touch()
+    client = make_app(empty_database_url).test_client()
+    body = assert_problem(client.get("/readyz"), 503, "not_ready")
+    assert body["detail"] == "the database is not migrated: run `flask db upgrade`."
+
+
+def test_readyz_names_a_database_behind_the_code(
+    client: FlaskClient, live: Live, sql: Callable[..., list[Any]]
+) -> None:
+    sql("UPDATE alembic_version SET version_num = :revision", revision=FIRST)
+    live.refresh()
+    body = assert_problem(client.get("/readyz"), 503, "not_ready")
+    assert body["detail"] == (f"the database is at {FIRST}, behind this release's {HEAD}: run `flask db upgrade`.")
+
+
+def test_readyz_is_ready_on_a_database_ahead_of_the_code(
+    client: FlaskClient, live: Live, sql: Callable[..., list[Any]]
+) -> None:
+    sql("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    live.refresh()
+    response = client.get("/readyz")
+    assert response.status_code == 200
+    assert response.get_json()["notes"] == [f"the database is at ffffffffffff, ahead of this release's {HEAD}"]
+
+
+def test_readyz_notes_a_missing_row_and_serves_on(
+    client: FlaskClient, live: Live, sql: Callable[..., list[Any]]
+) -> None:
+    sql("DELETE FROM system_settings")
+    live.refresh()
+    response = client.get("/readyz")
+    assert response.status_code == 200
+    assert response.get_json()["notes"] == ["the row of system_settings is missing"]
+    assert client.get("/api/v1/settings").status_code == 200

@@ -1,0 +1,100 @@
+"""A setting is one column: add it to the model, let Alembic write the revision, and everything takes it up."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COLUMNS = """
+    motd: Mapped[str | None] = mapped_column(String(80), doc="Message of the day.", info=PUBLIC)
+    seats: Mapped[int] = mapped_column(server_default=text("10"), doc="How many may sit.")
+    ratio: Mapped[float] = mapped_column(server_default=text("0.5"), doc="A share.", info=PUBLIC)
+"""
+ANCHOR = "    # The compare-and-set"
+CALLS = """
+import json, sys
+from wsgi import app
+live = app.extensions["live"]
+live.refresh()
+client = app.test_client()
+admin = {"Authorization": "Bearer " + app.config["ADMIN_TOKEN"], "If-Match": "*"}
+answers = [client.get("/api/v1/settings"), client.get("/api/v1/settings", headers=admin)]
+for change in json.loads(sys.argv[1]):
+    answers.append(client.patch("/api/v1/settings", json=change, headers=admin))
+print(json.dumps([[answer.status_code, answer.get_json()] for answer in answers]))
+live.stop()
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project whose settings have three columns more."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in ("wsgi.py", "config.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("dop_be", "migrations"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    models = folder / "dop_be" / "settings" / "models.py"
+    before, anchor, after = models.read_text().partition(ANCHOR)
+    assert anchor
+    models.write_text(before.rstrip() + COLUMNS + "\n" + anchor + after)
+    return folder
+
+
+@pytest.fixture
+def run(project: Path, empty_database_url: str) -> Callable[..., str]:
+    environment = {**os.environ, "DATABASE_URL": empty_database_url, "ADMIN_TOKEN": "t" * 40, "PYTHONWARNINGS": "error"}
+
+    def command(*arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=project, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, done.stderr
+        return done.stdout + (done.stderr if code else "")
+
+    return command
+
+
+def test_a_setting_is_one_column(run: Callable[..., str], project: Path) -> None:
+    run("-m", "flask", "db", "upgrade")
+    revisions = set((project / "migrations" / "versions").glob("*.py"))
+    run("-m", "flask", "db", "revision", "--autogenerate", "-m", "add three settings")
+    [revision] = set((project / "migrations" / "versions").glob("*.py")) - revisions
+    assert "dop_be" not in revision.read_text()
+    run("-m", "flask", "db", "upgrade")
+    run("-m", "flask", "db", "check")
+
+    changes: list[dict[str, Any]] = [
+        {"motd": "hello", "seats": 2**31 - 1, "ratio": 1},
+        {"motd": "x" * 81},
+        {"seats": True},
+        {"seats": 2**31},
+        {"seats": 1.0},
+        {"ratio": "0.5"},
+        {"seats": None},
+    ]
+    public, private, changed, *refused = json.loads(run("-c", CALLS, json.dumps(changes)))
+    assert {"motd": None, "ratio": 0.5}.items() <= public[1].items()
+    assert "seats" not in public[1]
+    assert private[1]["seats"] == 10
+    assert changed[0] == 200
+    assert {"motd": "hello", "seats": 2**31 - 1, "ratio": 1.0, "revision": 2}.items() <= changed[1].items()
+    assert [(status, list(body["errors"])) for status, body in refused] == [
+        (422, list(change)) for change in changes[1:]
+    ]
+
+    assert run("-m", "flask", "settings", "set", "seats=7", "motd=hi") == (
+        "revision 3: motd: hello -> hi, seats: 2147483647 -> 7\n"
+    )
+    assert "seats                7\n" in run("-m", "flask", "settings", "show")
+    assert "seats: Not a valid integer." in run("-m", "flask", "settings", "set", "seats=many", code=2)

@@ -1,0 +1,131 @@
+"""A bad variable stops the process at once with one line that names it; a good one arrives typed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config import DEFAULT_DATABASE_URL, Config, ConfigError
+
+ROOT = Path(__file__).parents[1]
+BAD = [
+    ("DATABASE_URL", "mysql://u@h/d"),
+    ("DATABASE_URL", "postgres"),
+    ("DATABASE_URL", "postgres://u@h:port/d"),
+    ("DATABASE_URL", "sqlite://"),
+    ("DATABASE_URL", "sqlite:///:memory:"),
+    ("LISTEN_DATABASE_URL", "redis://h"),
+    ("SECRET_KEY", "short"),
+    ("ADMIN_TOKEN", "x" * 31),
+    ("ADMIN_TOKEN", "with a space" * 4),
+    ("ADMIN_TOKEN", "ä" * 40),
+    ("CORS_ORIGINS", "app.example.com"),
+    ("CORS_ORIGINS", "https://a.example.com,https://b.example.com/path"),
+    ("FAIL_OPEN", "maybe"),
+    ("RETRY_AFTER", "0"),
+    ("RETRY_AFTER", "soon"),
+    ("LOG_LEVEL", "LOUD"),
+    ("MIGRATION_LOCK_WAIT", "-1"),
+    ("MIGRATION_LOCK_TIMEOUT", "5s"),
+    ("MIGRATION_STATEMENT_TIMEOUT", "0"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_bad_value_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env()
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SECRET_KEY", "ADMIN_TOKEN"):
+        monkeypatch.setenv(name, "hunter2")
+        with pytest.raises(ConfigError) as caught:
+            Config.from_env()
+        assert "hunter2" not in str(caught.value)
+        monkeypatch.delenv(name)
+
+
+def test_a_bad_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://u:hunter2@h/d")
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env()
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["flask", "maintenance", "status"],
+        ["flask", "db", "upgrade"],
+        ["alembic", "current"],
+        ["gunicorn", "--bind", "127.0.0.1:0"],
+    ],
+    ids=" ".join,
+)
+def test_every_program_ends_with_code_2_and_one_line(command: list[str]) -> None:
+    program, *arguments = command
+    done = subprocess.run(
+        [sys.executable, "-m", program, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "LOG_LEVEL": "LOUD"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert "LOG_LEVEL" in line
+    assert "DEBUG, INFO, WARNING, ERROR, CRITICAL" in line
+
+
+def test_nothing_set_gives_the_embedded_database() -> None:
+    config = Config.from_env()
+    assert str(config.SQLALCHEMY_DATABASE_URI) == DEFAULT_DATABASE_URL
+    assert config.LISTEN_DATABASE_URI == config.SQLALCHEMY_DATABASE_URI
+    assert config.ADMIN_TOKEN is None
+    assert config.FAIL_OPEN is False
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_both_schemes_of_postgresql_reach_its_driver(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"{scheme}://user:p%40ss@host:5433/name?sslmode=require")
+    url = Config.from_env().SQLALCHEMY_DATABASE_URI
+    assert url.drivername == "postgresql+psycopg2"
+    assert (url.username, url.password, url.host, url.port, url.database) == ("user", "p@ss", "host", 5433, "name")
+    assert url.query == {"sslmode": "require"}
+
+
+def test_empty_and_padded_values_count_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "ADMIN_TOKEN", "CORS_ORIGINS", "FAIL_OPEN", "RETRY_AFTER", "LOG_LEVEL"):
+        monkeypatch.setenv(name, " ")
+    assert Config.from_env() == Config(
+        Config.from_env().SQLALCHEMY_DATABASE_URI, Config.from_env().SQLALCHEMY_DATABASE_URI
+    )
+
+
+def test_lists_and_flags_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", "https://a.example.com, http://localhost:5173")
+    monkeypatch.setenv("FAIL_OPEN", "true")
+    config = Config.from_env()
+    assert config.CORS_ORIGINS == ("https://a.example.com", "http://localhost:5173")
+    assert config.FAIL_OPEN is True
+
+
+def test_secrets_do_not_show_in_a_representation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADMIN_TOKEN", "t" * 40)
+    monkeypatch.setenv("SECRET_KEY", "s" * 40)
+    monkeypatch.setenv("DATABASE_URL", "postgres://u:hunter2@h/d")
+    shown = repr(Config.from_env())
+    assert "t" * 40 not in shown
+    assert "s" * 40 not in shown
+    assert "hunter2" not in shown

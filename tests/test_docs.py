@@ -1,0 +1,42 @@
+"""The documentation keeps up with the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dop_be.settings.models import shown
+
+ROOT = Path(__file__).parents[1]
+NAME = re.compile(r'(?:env\.\w+\(\s*|_seconds\(env, )"([A-Z_]+)"')
+READ_BY_GUNICORN = {"PORT", "WEB_CONCURRENCY"}
+
+
+def variables() -> set[str]:
+    found = set(NAME.findall((ROOT / "config.py").read_text())) | READ_BY_GUNICORN
+    assert {"DATABASE_URL", "MIGRATION_LOCK_WAIT"} <= found
+    return found
+
+
+def test_every_variable_is_in_the_example_and_nothing_else() -> None:
+    example = re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert sorted(example) == sorted(variables())
+
+
+def test_every_variable_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in sorted(variables()) if f"| `{name}` |" not in readme] == []
+
+
+def test_only_the_configuration_reads_the_environment() -> None:
+    files = [*(ROOT / "dop_be").rglob("*.py"), *(ROOT / "migrations").rglob("*.py"), ROOT / "wsgi.py"]
+    assert [str(file) for file in files if re.search(r"os\.environ|getenv", file.read_text())] == []
+
+
+@pytest.mark.parametrize("column", shown(), ids=lambda column: column.key)
+def test_every_setting_has_its_help(column: object) -> None:
+    text = getattr(column, "doc", None)
+    assert text
+    assert text.endswith(".")
