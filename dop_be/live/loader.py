@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, exists, func, inspect, select, true
@@ -14,6 +17,8 @@ from ..access.models import IN_FORCE, ApiToken
 from ..access.tokens import Token, with_implied
 from ..database import lacks_schema, reading
 from ..maintenance.bypass.models import Bypass
+from ..maintenance.models import MaintenanceWindow
+from ..maintenance.schedule import Window, is_sound
 from ..settings.models import SystemSettings, shown
 from .models import LiveState
 from .snapshot import Snapshot, build
@@ -26,10 +31,13 @@ ALEMBIC_REVISION = select(func.max(ALEMBIC_VERSION.c.version_num)).scalar_subque
 STATE = select(ALEMBIC_REVISION, LiveState.version, *shown()).select_from(
     LiveState.__table__.outerjoin(SystemSettings.__table__, true())
 )
+WINDOWS = select(MaintenanceWindow.__table__).order_by(MaintenanceWindow.starts_at, MaintenanceWindow.id)
 # No row where there are no settings: TRUNCATE raises no version.
 MARK = select(LiveState.version, ALEMBIC_REVISION).where(exists().select_from(SystemSettings))
 TOKENS = select(ApiToken.id, ApiToken.name, ApiToken.digest, ApiToken.scopes, ApiToken.expires_at).where(IN_FORCE)
 BYPASSES = select(Bypass.digest, Bypass.expires_at)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,13 +99,25 @@ def alembic_revision(engine: Engine) -> str | None:
 
 
 def _snapshot(state: RowMapping, connection: Connection) -> Snapshot:
+    windows = [Window(**row) for row in connection.execute(WINDOWS).mappings()]
+    for window in windows:
+        if not is_sound(window):
+            _complain(window)
     return build(
         state["version"],
         {column.key: state[column.key] for column in shown()},
         tokens={row["id"]: _token(row) for row in connection.execute(TOKENS).mappings()},
         bypasses={row.digest: row.expires_at for row in connection.execute(BYPASSES)},
+        windows=windows,
+        now=datetime.now(UTC),
     )
 
 
 def _token(row: RowMapping) -> Token:
     return Token(row["name"], row["digest"], with_implied(row["scopes"]), row["expires_at"])
+
+
+@cache
+def _complain(window: Window) -> None:
+    """Say it once, not with every reading."""
+    logger.error("window %s has a time zone or rule that cannot be read: only its first time counts", window.id)
