@@ -89,7 +89,7 @@ class GateEndpoint:
         now = datetime.now(UTC)
         refusal = self._gate.refusal(environ, method, now)
         if refusal is None:
-            start_response("200 OK", OPEN)
+            start_response("200 OK", [*OPEN])
             return []
         body, headers = refusal.answer(environ.get("HTTP_ACCEPT", ""), now)
         headers += [("Content-Length", str(len(body))), *self._cors_headers(environ)]
