@@ -26,9 +26,17 @@ class Answer:
         return json.loads(self.body)
 
 
-def ask(port: int, method: str, target: str, headers: Headers = (), body: bytes | Iterable[bytes] = b"") -> Answer:
-    """Send exactly this request; `body` in pieces is sent chunked."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+def ask(
+    port: int,
+    method: str,
+    target: str,
+    headers: Headers = (),
+    body: bytes | Iterable[bytes] = b"",
+    *,
+    source: str = "127.0.0.1",
+) -> Answer:
+    """Send exactly this request, from the address `source`; `body` in pieces is sent chunked."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30, source_address=(source, 0))
     try:
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         connection.putheader("Host", "platform.example:8443")
