@@ -17,6 +17,12 @@ keepalive = 95  # longer than the 90 s for which routers keep idle connections: 
 max_requests = 100_000  # a leak in some library never grows for ever
 max_requests_jitter = 10_000  # the workers do not recycle at once
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # the heartbeat file blocks on no disk
+forwarder_headers = (
+    ""  # by default a client's SCRIPT_NAME header takes "/gate" off the path wherever the proxy passes it on
+)
+secure_scheme_headers: dict[
+    str, str
+] = {}  # TRUSTED_PROXY_HOPS tells the scheme; here a client's X-Forwarded-Ssl would make a 400
 control_socket_disable = True  # it needs a writable home, which a platform need not give
 loglevel = Config.from_env_or_exit().LOG_LEVEL.lower()  # read in the master: a bad value stops the start at once
 

@@ -98,7 +98,7 @@ class GateEndpoint:
         refusal = self._gate.refusal(environ, method, now)
         if refusal is None:
             starts_at = self._gate.announced()
-            start_response("200 OK", OPEN if starts_at is None else [*OPEN, (ANNOUNCEMENT, starts_at)])
+            start_response("200 OK", [*OPEN, *([(ANNOUNCEMENT, starts_at)] if starts_at else [])])
             return []
         body, headers = refusal.answer(environ.get("HTTP_ACCEPT", ""), now)
         headers += [("Content-Length", str(len(body))), *self._cors_headers(environ)]
