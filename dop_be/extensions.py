@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from alembic.config import Config
 from flask_migrate import Migrate
 from flask_smorest import Api
 from flask_sqlalchemy import SQLAlchemy
@@ -27,3 +30,11 @@ class Base(DeclarativeBase):
 db = SQLAlchemy(model_class=Base)
 migrate = Migrate(db=db)
 api = Api()
+
+
+@migrate.configure  # type: ignore[untyped-decorator]  # Flask-Migrate carries no types
+def _read_pyproject(config: Config) -> Config:
+    """Give `flask db` what plain `alembic` finds by itself: [tool.alembic], with no alembic.ini beside it."""
+    directory = Path(config.get_main_option("script_location") or migrate.directory)
+    config.toml_file_name = str(directory.parent / "pyproject.toml")
+    return config

@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import json
 
+from ..access.tokens import Token
 from ..maintenance.policy import Maintenance, in_force
 from ..settings import schemas
 
@@ -25,30 +26,39 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One state of the database: `version` is live_state's, `public` and `private` are the settings' two views."""
+    """One state of the database: `version` is live_state's, `public` and `private` are the settings' two views.
+
+    `tokens` are those that were not revoked, by id; `bypasses` says when each bypass token expires, by its digest.
+    """
 
     version: int
     settings: Mapping[str, Any]
+    tokens: Mapping[str, Token]
     public: Document
     private: Document
     maintenance: Maintenance
     maintenance_document: Document
+    bypasses: Mapping[str, datetime]
 
     @property
     def revision(self) -> int:
         return int(self.settings["revision"])
 
 
-def build(version: int, settings: Mapping[str, Any]) -> Snapshot:
-    """Make the snapshot of a settings row, with every value by its column's name."""
+def build(
+    version: int, settings: Mapping[str, Any], *, tokens: Mapping[str, Token], bypasses: Mapping[str, datetime]
+) -> Snapshot:
+    """Make the snapshot of a settings row, with every value by its column's name, and of what else is in force."""
     maintenance = in_force(settings)
     return Snapshot(
         version=version,
         settings=MappingProxyType(dict(settings)),
+        tokens=MappingProxyType(dict(tokens)),
         public=settings_document(settings, private=False),
         private=settings_document(settings, private=True),
         maintenance=maintenance,
         maintenance_document=maintenance_document(maintenance),
+        bypasses=MappingProxyType(dict(bypasses)),
     )
 
 

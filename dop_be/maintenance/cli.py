@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from flask import Flask
 
-from ..commands import Group, attribution, current_state
+from ..commands import Group, attribution, current_state, reason_option
 from ..settings.models import MESSAGE_LENGTH, MODES
 from ..settings.schemas import parse, timestamp
 from . import service
@@ -20,18 +20,20 @@ group = Group("maintenance", help="Turn maintenance on and off, and see what is 
 @group.command("on")
 @click.option("--mode", type=click.Choice(MODES), default=MODES[0], show_default=True, help="What is refused.")
 @click.option("--message", help=f"What visitors are told, up to {MESSAGE_LENGTH} characters.")
-def on(mode: str, message: str | None) -> None:
+@reason_option
+def on(mode: str, message: str | None, reason: str | None) -> None:
     """Turn maintenance on."""
     wanted = parse(SwitchSchema(), {"active": True, "mode": mode, "message": message})
-    change = service.switch(attribution(), **wanted)
+    change = service.switch(attribution(reason), **wanted)
     already = "" if change.names else "already "
     click.echo(f"maintenance is {already}{described(in_force(change.after))}")
 
 
 @group.command("off")
-def off() -> None:
+@reason_option
+def off(reason: str | None) -> None:
     """Turn maintenance off."""
-    change = service.switch(attribution(), active=False)
+    change = service.switch(attribution(reason), active=False)
     click.echo(f"maintenance is {'off' if change.before['is_maintain'] else 'already off'}")
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, request
 from flask_cors.core import get_cors_headers, get_cors_options
 from werkzeug.datastructures import EnvironHeaders
 
 from ..errors import StateUnknown
 from ..live import Live
-from ..live.snapshot import Snapshot
-from .exemption import exempt, is_exempt
-from .policy import lets_through
-from .refusal import Headers, Refusal, refuse_for_maintenance, refuse_for_unknown_state
+from .bypass.visitors import carries_token, comes_from
+from .exemption import counted_method, exempt, is_exempt
+from .policy import Maintenance, lets_through
+from .refusal import Headers, Refusal, Refusals
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -27,35 +28,45 @@ class Gate:
 
     def __init__(self, app: Flask, live: Live) -> None:
         self._app, self._live = app, live
-        self._refused_for: Snapshot | None = None
-        self._refusal: Refusal | None = None
+        self._refusals = Refusals(app)
+        self._networks, self._hops = app.config["BYPASS_NETWORKS"], app.config["TRUSTED_PROXY_HOPS"]
+        self._kept: tuple[Maintenance, Refusal] | None = None
 
-    def refusal(self, method: str, *, preflight: bool) -> Refusal | None:
-        """The answer to a request that is not let through, None for one that is."""
+    def refusal(self, environ: WSGIEnvironment, method: str, now: datetime) -> Refusal | None:
+        """The answer to a request that is not let through, None for one that is.
+
+        `method` is the one that the request counts as, which need not be the one in `environ`.
+        """
         snapshot = self._live.snapshot
         if snapshot is None:
             try:
                 snapshot = self._live.require()
             except StateUnknown as error:
-                return None if self._app.config["FAIL_OPEN"] else refuse_for_unknown_state(self._app, error)
-        if lets_through(snapshot.maintenance, method, preflight=preflight):
+                return None if self._app.config["FAIL_OPEN"] else self._refusals.for_unknown_state(error)
+        maintenance = snapshot.maintenance
+        if lets_through(maintenance, method, preflight=is_preflight(environ, method)):
             return None
-        if self._refusal is None or self._refused_for is not snapshot:
-            self._refusal = refuse_for_maintenance(self._app, snapshot.maintenance)
-            self._refused_for = snapshot
-        return self._refusal
+        if carries_token(environ, snapshot.bypasses, now) or comes_from(self._networks, environ, self._hops):
+            return None
+        kept = self._kept
+        if kept is None or kept[0] != maintenance:
+            self._kept = kept = (maintenance, self._refusals.for_maintenance(maintenance))
+        return kept[1]
 
     def check(self) -> Response | None:
         """The application's own `before_request` check; gated is whatever is not exempt, 404s included."""
         snapshot = self._live.snapshot
         if snapshot is not None and not snapshot.maintenance.active:
             return None
-        if is_exempt(current_app, request.endpoint, request.blueprints):
+        method = request.environ["REQUEST_METHOD"]  # as it was sent; methods are case-sensitive (RFC 9110 section 9.1)
+        route = (self._app, request.endpoint, request.blueprints, method)
+        if is_exempt(*route):
             return None
-        refusal = self.refusal(request.method, preflight=is_preflight(request.environ, request.method))
+        now = datetime.now(UTC)
+        refusal = self.refusal(request.environ, counted_method(*route), now)
         if refusal is None:
             return None
-        body, headers = refusal.answer(request.headers.get("Accept", ""))
+        body, headers = refusal.answer(request.headers.get("Accept", ""), now)
         return Response(body, 503, headers)
 
 
@@ -75,11 +86,12 @@ class GateEndpoint:
         if path != "/gate" and (not path.startswith("/gate/") or path.startswith("/gate/bypass/")):
             return self._inner(environ, start_response)
         method = environ.get("HTTP_X_FORWARDED_METHOD") or environ["REQUEST_METHOD"]
-        refusal = self._gate.refusal(method, preflight=is_preflight(environ, method))
+        now = datetime.now(UTC)
+        refusal = self._gate.refusal(environ, method, now)
         if refusal is None:
             start_response("200 OK", OPEN)
             return []
-        body, headers = refusal.answer(environ.get("HTTP_ACCEPT", ""))
+        body, headers = refusal.answer(environ.get("HTTP_ACCEPT", ""), now)
         headers += [("Content-Length", str(len(body))), *self._cors_headers(environ)]
         denied = "deny=403" in environ.get("QUERY_STRING", "").split("&")
         start_response("403 FORBIDDEN" if denied else "503 SERVICE UNAVAILABLE", headers)
