@@ -1,4 +1,7 @@
-"""gunicorn's settings, each with its reason; gunicorn itself reads PORT and WEB_CONCURRENCY."""
+"""gunicorn's settings, each with its reason; gunicorn itself reads PORT, WEB_CONCURRENCY and GUNICORN_CMD_ARGS.
+
+The figures behind the worker class and the parser are in docs/benchmarks.md, "gunicorn's settings".
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,13 @@ from typing import Any
 from config import Config
 
 wsgi_app = "wsgi:app"
-worker_class = "gthread"
+if "WEB_CONCURRENCY" not in os.environ:
+    workers = 2  # one serves while the other is recycled or killed; more only for more CPU, at some 75 MB each
+worker_class = (
+    "gthread"  # sync closes connections and stalls; gevent costs a quarter less, but stalls on SQLite's locks
+)
 threads = 4  # a write that waits for the database leaves three for reads
+http_parser = "python"  # the C parser at hand costs an eighth less, but lets bare LF and folded headers pass
 preload_app = False  # workers load by themselves, so that a reload (HUP) takes new code
 timeout = 30  # seconds without a sign of life until a worker is killed; no request of ours takes more than 2
 graceful_timeout = 20  # a running request may end; platforms kill at 25 to 30

@@ -132,5 +132,6 @@ def init_app(app: Flask) -> None:
     gate = Gate(app, app.extensions["live"])
     app.extensions["gate"] = gate
     app.before_request(gate.check)
+    app.ensure_sync = lambda func: func  # type: ignore[method-assign]  # no view or hook is async; looking costs 0.5 µs
     exempt(app.view_functions["static"])
     app.wsgi_app = GateEndpoint(gate, app)  # type: ignore[method-assign]  # as Flask documents
