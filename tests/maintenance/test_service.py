@@ -157,6 +157,12 @@ def test_the_database_refuses_a_window_that_ends_before_it_starts(sql: Sql) -> N
         insert(sql, 2, 1)
 
 
+@pytest.mark.parametrize("ends_at", ["infinity", "9999-12-31 00:00:00"])
+def test_the_database_refuses_times_that_would_keep_workers_from_reading(sql: Sql, ends_at: str) -> None:
+    with pytest.raises(Exception, match="finite"):
+        sql(f"INSERT INTO maintenance_windows (starts_at, ends_at) VALUES ('2031-01-01 00:00:00', '{ends_at}')")
+
+
 def test_writers_of_windows_and_settings_queue_without_deadlock(app: Flask, sql: Sql) -> None:
     errors: list[BaseException] = []
 
