@@ -84,7 +84,7 @@ def load_cost(app: Flask, windows: Sequence[Window], *, cold: bool, rounds: int 
 
 
 def request_cost(app: Flask, windows: Sequence[Window], calls: int = 10_000) -> float:
-    """Seconds that the gate takes of one allowed request: the least of 200 samples, the least disturbed one."""
+    """Seconds that the gate takes of one allowed request: the least of 200 samples, the least disturbed."""
     live, gate = app.extensions["live"], app.extensions["gate"]
     live.snapshot = replace(live.require(), windows=tuple(windows)).extended(datetime.now(UTC))
 

@@ -21,7 +21,12 @@ class MaintenanceWindow(Base):
     """A planned maintenance; `starts_at` and `ends_at` are those of its first occurrence, `rrule` makes it recur."""
 
     __tablename__ = "maintenance_windows"
-    __table_args__ = (CheckConstraint("starts_at < ends_at", name="starts_before_end"),)
+    # Python cannot hold `infinity`, and one row that cannot be read would keep every worker from reading any.
+    __table_args__ = (
+        CheckConstraint("starts_at < ends_at", name="starts_before_end"),
+        CheckConstraint("starts_at >= '2000-01-01' AND ends_at < '3000-01-01'", name="finite"),
+        CheckConstraint("ended_at >= '2000-01-01' AND ended_at < '3000-01-01'", name="ended_finite"),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=new_uuid())
     starts_at: Mapped[datetime] = mapped_column(UtcDateTime)

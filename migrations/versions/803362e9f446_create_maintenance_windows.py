@@ -47,6 +47,12 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_maintenance_windows")),
         sa.CheckConstraint("starts_at < ends_at", name=op.f("ck_maintenance_windows_starts_before_end")),
+        sa.CheckConstraint(
+            "starts_at >= '2000-01-01' AND ends_at < '3000-01-01'", name=op.f("ck_maintenance_windows_finite")
+        ),
+        sa.CheckConstraint(
+            "ended_at >= '2000-01-01' AND ended_at < '3000-01-01'", name=op.f("ck_maintenance_windows_ended_finite")
+        ),
         sa.CheckConstraint("mode IN ('full', 'read_only')", name=op.f("ck_maintenance_windows_mode")),
     )
     if postgresql:
