@@ -32,7 +32,7 @@ def test_nothing_in_it_can_be_changed(snapshot: Snapshot) -> None:
 
 
 def test_the_etag_is_the_revision_and_the_digest_of_the_body(snapshot: Snapshot) -> None:
-    for document in (snapshot.public, snapshot.private, snapshot.maintenance_document):
+    for document in (snapshot.public, snapshot.private, snapshot.phase.document):
         digest = hashlib.sha256(document.body).hexdigest()
         assert document.etag == f'"{snapshot.revision}-{digest[:8]}"'
         assert json.loads(document.body)["revision"] == snapshot.revision
@@ -41,7 +41,7 @@ def test_the_etag_is_the_revision_and_the_digest_of_the_body(snapshot: Snapshot)
 def test_reads_answer_with_the_bytes_made_ready(client: FlaskClient, snapshot: Snapshot) -> None:
     assert client.get("/api/v1/settings").data == snapshot.public.body
     assert client.get("/api/v1/settings", headers=ADMIN).data == snapshot.private.body
-    assert client.get("/api/v1/maintenance").data == snapshot.maintenance_document.body
+    assert client.get("/api/v1/maintenance").data == snapshot.phase.document.body
 
 
 def test_a_reading_without_a_change_is_the_same_state(live: Live, snapshot: Snapshot) -> None:
