@@ -243,7 +243,7 @@ def test_an_outage_keeps_the_last_state_and_is_told_once(
 ) -> None:
     caplog.set_level(logging.INFO, "dop_be")
     assert set_message(breakable.test_client(), "before") == 200
-    cluster.stop("immediate")
+    cluster.stop()
     eventually(SOON, lambda: "does not answer" in notes(breakable)[1])
     time.sleep(1.5)  # several tries to reconnect
     assert notes(breakable)[0] == 200

@@ -48,6 +48,7 @@ class Target:
 
     def lose(self, error: Exception) -> None:
         self.lost.append(error)
+        self._step("lose")
 
     def _step(self, name: str) -> object:
         self.calls.append(name)
@@ -103,6 +104,14 @@ def test_it_survives_any_error_and_does_not_spin(step: str, error: Exception) ->
         assert target.lost
         assert set(target.lost) == {error}
     assert len(target.lost) <= 5  # 50 to 100 ms at first, then twice as long each time
+
+
+def test_it_survives_an_error_in_noting_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    target = Target(open=failing(OSError("gone")), lose=failing(ZeroDivisionError()))
+    with watching(target) as watcher:
+        eventually(5, lambda: len(target.lost) > 1)
+        assert watcher.is_alive()
+    assert "the watcher failed, and goes on" in caplog.text
 
 
 def test_its_pauses_grow_to_a_limit_and_are_short_again_after_success() -> None:
