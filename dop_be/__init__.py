@@ -20,7 +20,7 @@ from .panel import pages
 from .settings import api as settings_api
 from .settings import cli as settings_cli
 
-EXPOSED_HEADERS = ["ETag", "Retry-After", "X-Maintenance-Mode", "X-Request-ID"]
+EXPOSED_HEADERS = ["ETag", "Retry-After", "X-Maintenance-Mode", "X-Maintenance-Starts", "X-Request-ID"]
 
 
 def create_app(config: object) -> Flask:

@@ -97,7 +97,7 @@ def _json_rows_sqlite(element: _json_rows, compiler: Any, **kw: Any) -> str:
 
 
 def _utc(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
+    moment = NEVER.get(text) or datetime.fromisoformat(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
@@ -105,5 +105,6 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
+NEVER = {"infinity": datetime.max, "-infinity": datetime.min}  # PostgreSQL's
 # What JSON has no type for, and SQLite no boolean.
 FROM_JSON: dict[type[TypeEngine[Any]], Callable[[Any], Any]] = {UtcDateTime: _utc, Uuid: uuid.UUID, Boolean: bool}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from alembic.config import Config
 from flask_migrate import Migrate
+from flask_migrate.cli import db as commands
 from flask_smorest import Api
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import MetaData
@@ -30,6 +31,7 @@ class Base(DeclarativeBase):
 db = SQLAlchemy(model_class=Base)
 migrate = Migrate(db=db)
 api = Api()
+commands.add_command(commands.commands["list-templates"], "list_templates")  # Alembic's own spelling works too
 
 
 @migrate.configure  # type: ignore[untyped-decorator]  # Flask-Migrate carries no types

@@ -281,6 +281,9 @@ def explained(error: Exception) -> str:
         return f"{one_line(error)} after {limits()['lock_timeout']} (MIGRATION_LOCK_TIMEOUT){undone}"
     if isinstance(cause, psycopg2.errors.QueryCanceled):
         return f"{one_line(error)} after {limits()['statement_timeout']} (MIGRATION_STATEMENT_TIMEOUT){undone}"
+    if "database is locked" in str(cause):
+        waited = f"waited for {setting('MIGRATION_LOCK_WAIT')} s (MIGRATION_LOCK_WAIT)"
+        return f"another process writes to {flask.current_app.config['SQLALCHEMY_DATABASE_URI'].database}: {waited}"
     return one_line(error)
 
 

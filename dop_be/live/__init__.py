@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from flask import Flask, current_app
 from sqlalchemy import Engine
@@ -113,6 +114,7 @@ class Live:
     def confirm(self) -> None:
         """Note that the database was just asked, and that the snapshot is what it says."""
         self.status = replace(self.status, error=None, confirmed_at=time.monotonic())
+        self._extend()
 
     def lose(self, error: Exception) -> None:
         """Note that the database does not answer; the snapshot stays. The log is told once, with a fault of our own."""
@@ -122,6 +124,18 @@ class Live:
             logger.warning("lost the database, the last known state stays in force: %s", reason, exc_info=fault)
         self.status = replace(self.status, error=reason)
         self._looked.set()
+        self._extend()
+
+    def _extend(self, now: datetime | None = None) -> None:
+        """Expand the planned windows anew when the UTC day is over; the database need not answer for that."""
+        now = now or datetime.now(UTC)
+        snapshot = self.snapshot
+        if snapshot is None or snapshot.timeline.made_at.date() == now.date():
+            return
+        extended = snapshot.extended(now)
+        with self._swapping:
+            if self.snapshot is snapshot:
+                self.snapshot = extended
 
     def begin(self) -> int:
         """Number a reading that begins now, for `take`."""

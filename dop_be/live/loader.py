@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -27,6 +29,8 @@ from ..access.tokens import Token, with_implied
 from ..columns import rows
 from ..database import lacks_schema, reading
 from ..maintenance.bypass.models import Bypass
+from ..maintenance.models import MaintenanceWindow
+from ..maintenance.schedule import Window, is_sound
 from ..settings.models import SystemSettings, shown
 from .models import LiveState
 from .snapshot import Snapshot, build
@@ -37,13 +41,16 @@ ALEMBIC_VERSION = Table("alembic_version", MetaData(), Column("version_num", Str
 ALEMBIC_REVISION = select(ALEMBIC_VERSION.c.version_num).limit(literal_column("1")).scalar_subquery()
 TOKENS = select(ApiToken.id, ApiToken.name, ApiToken.digest, ApiToken.scopes, ApiToken.expires_at).where(IN_FORCE)
 BYPASSES = select(Bypass.digest, Bypass.expires_at)
+WINDOWS = select(*MaintenanceWindow.__table__.columns).order_by(MaintenanceWindow.starts_at, MaintenanceWindow.id)
 # One statement: one view of the database, and one round trip. The row is there also where there are no settings.
-STATE = select(ALEMBIC_REVISION, LiveState.version, rows(TOKENS), rows(BYPASSES), *shown()).select_from(
+STATE = select(ALEMBIC_REVISION, LiveState.version, rows(TOKENS), rows(BYPASSES), rows(WINDOWS), *shown()).select_from(
     LiveState.__table__.outerjoin(SystemSettings.__table__, true())
 )
 # No row where there are no settings: TRUNCATE raises no version.
 MARK = select(LiveState.version, ALEMBIC_REVISION).where(exists().select_from(SystemSettings))
 NAMES = [column.key for column in shown()]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,12 +81,19 @@ def read_within(connection: Connection) -> Reading:
     state = connection.execute(STATE).one_or_none()
     if state is None:
         return Reading(connection.scalar(select(ALEMBIC_REVISION)), None)
-    alembic_revision, version, tokens, bypasses, *values = state
+    alembic_revision, version, tokens, bypasses, windows, *values = state
     settings = dict(zip(NAMES, values, strict=True))
     if settings["id"] is None:
         return Reading(alembic_revision, None)
-    by_id = {row[0]: _token(*row[1:]) for row in tokens}
-    return Reading(alembic_revision, build(version, settings, tokens=by_id, bypasses=dict(bypasses)))
+    snapshot = build(
+        version,
+        settings,
+        tokens={identifier: _token(*rest) for identifier, *rest in tokens},
+        bypasses=dict(bypasses),
+        windows=[_window(row) for row in windows],
+        now=datetime.now(UTC),
+    )
+    return Reading(alembic_revision, snapshot)
 
 
 def read_mark(engine: Engine) -> Mark | None:
@@ -109,3 +123,16 @@ def alembic_revision(engine: Engine) -> str | None:
 
 def _token(name: str, digest: str, scopes: str, expires_at: datetime | None) -> Token:
     return Token(name, digest, with_implied(scopes), expires_at)
+
+
+def _window(row: tuple[Any, ...]) -> Window:
+    window = Window(*row)
+    if not is_sound(window):
+        _complain(window)
+    return window
+
+
+@cache
+def _complain(window: Window) -> None:
+    """Say it once, not with every reading."""
+    logger.error("window %s has a time zone or rule that cannot be read: only its first time counts", window.id)

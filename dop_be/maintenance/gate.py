@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 from flask_cors.core import get_cors_headers, get_cors_options
@@ -12,15 +12,17 @@ from werkzeug.datastructures import EnvironHeaders
 
 from ..errors import StateUnknown
 from ..live import Live
+from ..live.snapshot import Phase
 from .bypass.visitors import carries_token, comes_from
 from .exemption import counted_method, exempt, is_exempt
-from .policy import Maintenance, lets_through
+from .policy import lets_through
 from .refusal import Headers, Refusal, Refusals
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 OPEN: Headers = [("Content-Length", "0"), ("Cache-Control", "no-store")]
+ANNOUNCEMENT = "X-Maintenance-Starts"
 
 
 class Gate:
@@ -30,7 +32,7 @@ class Gate:
         self._app, self._live = app, live
         self._refusals = Refusals(app)
         self._networks, self._hops = app.config["BYPASS_NETWORKS"], app.config["TRUSTED_PROXY_HOPS"]
-        self._kept: tuple[Maintenance, Refusal] | None = None
+        self._kept: tuple[Phase, Refusal] | None = None
 
     def refusal(self, environ: WSGIEnvironment, method: str, now: datetime) -> Refusal | None:
         """The answer to a request that is not let through, None for one that is.
@@ -43,14 +45,14 @@ class Gate:
                 snapshot = self._live.require()
             except StateUnknown as error:
                 return None if self._app.config["FAIL_OPEN"] else self._refusals.for_unknown_state(error)
-        maintenance = snapshot.maintenance
-        if lets_through(maintenance, method, preflight=is_preflight(environ, method)):
+        phase = snapshot.timeline.at(now.timestamp())
+        if lets_through(phase.maintenance, method, preflight=is_preflight(environ, method)):
             return None
         if carries_token(environ, snapshot.bypasses, now) or comes_from(self._networks, environ, self._hops):
             return None
-        kept = self._kept
-        if kept is None or kept[0] != maintenance:
-            self._kept = kept = (maintenance, self._refusals.for_maintenance(maintenance))
+        kept = self._kept  # both at once, since threads may see different phases when one ends
+        if kept is None or kept[0] is not phase:
+            kept = self._kept = (phase, self._refusals.for_maintenance(phase.maintenance))
         return kept[1]
 
     def check(self) -> Response | None:
@@ -69,9 +71,14 @@ class Gate:
         body, headers = refusal.answer(request.headers.get("Accept", ""), now)
         return Response(body, 503, headers)
 
+    def announced(self) -> str | None:
+        """When the next window starts, where that is soon enough to tell."""
+        snapshot = self._live.snapshot
+        return snapshot.phase.announced if snapshot is not None else None
+
 
 class GateEndpoint:
-    """`/gate`, answered below Flask, since every request of a platform may pass it.
+    """`/gate`, answered below Flask, since every request of a platform may pass it; other paths go on to Flask.
 
     The original method is taken from X-Forwarded-Method and nothing else, so that no client can choose it in a header
     that the proxy does not overwrite.
@@ -84,12 +91,14 @@ class GateEndpoint:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if path != "/gate" and (not path.startswith("/gate/") or path.startswith("/gate/bypass/")):
-            return self._inner(environ, start_response)
+            starts_at = self._gate.announced()
+            return self._inner(environ, announcing(start_response, starts_at) if starts_at else start_response)
         method = environ.get("HTTP_X_FORWARDED_METHOD") or environ["REQUEST_METHOD"]
         now = datetime.now(UTC)
         refusal = self._gate.refusal(environ, method, now)
         if refusal is None:
-            start_response("200 OK", OPEN)
+            starts_at = self._gate.announced()
+            start_response("200 OK", [*OPEN, *([(ANNOUNCEMENT, starts_at)] if starts_at else [])])
             return []
         body, headers = refusal.answer(environ.get("HTTP_ACCEPT", ""), now)
         headers += [("Content-Length", str(len(body))), *self._cors_headers(environ)]
@@ -102,6 +111,16 @@ class GateEndpoint:
             return []
         headers = get_cors_headers(self._cors, EnvironHeaders(environ), "GET")
         return [(name, str(value)) for name, value in headers.items(multi=True)]
+
+
+def announcing(start_response: StartResponse, starts_at: str) -> StartResponse:
+    """A `start_response` that tells of the next window on every answer but a refusal: below Flask it costs least."""
+
+    def start(status: str, headers: Headers, exc_info: Any = None, /) -> Callable[[bytes], object]:
+        told = headers if status.startswith("503") else [*headers, (ANNOUNCEMENT, starts_at)]
+        return start_response(status, told, exc_info)
+
+    return start
 
 
 def is_preflight(environ: WSGIEnvironment, method: str) -> bool:

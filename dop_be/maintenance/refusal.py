@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from ..csp import page_headers
 from ..errors import HTML, PROBLEM, StateUnknown, problem, wants_html
 from ..settings.models import MODES
 from ..settings.schemas import timestamp
-from .policy import Maintenance
+from .policy import Maintenance, retry_after
 
 Headers = list[tuple[str, str]]
 COMMON = {"Cache-Control": "no-store", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
@@ -38,9 +37,8 @@ class Refusal:
 
     def answer(self, accept: str, now: datetime) -> tuple[bytes, Headers]:
         """Body and headers for a request's Accept header."""
-        headers = dict(self.headers)
-        if self.until is not None:
-            headers["Retry-After"] = str(max(1, math.ceil((self.until - now).total_seconds())))
+        seconds = retry_after(self.until, int(self.headers["Retry-After"]), now.timestamp())
+        headers = {**self.headers, "Retry-After": str(seconds)}
         if wants_html(accept):
             return self.page, list({"Content-Type": HTML, **headers, **self.page_headers}.items())
         return self.document, list({"Content-Type": PROBLEM, **headers}.items())

@@ -30,10 +30,15 @@ def upgrade() -> None:
             "CREATE TRIGGER live_state_raise AFTER INSERT OR UPDATE OR DELETE ON maintenance_bypasses"
             " FOR EACH ROW EXECUTE FUNCTION live_state_raise()"
         )
+        op.execute(
+            "CREATE TRIGGER live_state_raise_emptied AFTER TRUNCATE ON maintenance_bypasses"
+            " FOR EACH STATEMENT EXECUTE FUNCTION live_state_raise()"
+        )
 
 
 def downgrade() -> None:
     """The bypasses are kept aside, and taken back by the next upgrade: whoever was given one still has it then."""
     if op.get_context().dialect.name == "postgresql":
+        op.execute("DROP TRIGGER live_state_raise_emptied ON maintenance_bypasses")
         op.execute("DROP TRIGGER live_state_raise ON maintenance_bypasses")
     op.keep_table("maintenance_bypasses")

@@ -15,10 +15,12 @@ down_revision = "f3410f9bae30"
 branch_labels = None
 depends_on = None
 
-ANNOUNCE = (
-    "CREATE TRIGGER live_state_raise AFTER INSERT OR UPDATE OR DELETE ON api_tokens"
-    " FOR EACH ROW EXECUTE FUNCTION live_state_raise()"
-)
+ANNOUNCE = """
+CREATE TRIGGER live_state_raise AFTER INSERT OR UPDATE OR DELETE ON api_tokens
+FOR EACH ROW EXECUTE FUNCTION live_state_raise();
+CREATE TRIGGER live_state_raise_emptied AFTER TRUNCATE ON api_tokens
+FOR EACH STATEMENT EXECUTE FUNCTION live_state_raise()
+"""
 
 
 def upgrade() -> None:
@@ -51,5 +53,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     """The tokens are kept aside, and taken back by the next upgrade."""
     if op.get_context().dialect.name == "postgresql":
+        op.execute("DROP TRIGGER live_state_raise_emptied ON api_tokens")
         op.execute("DROP TRIGGER live_state_raise ON api_tokens")
     op.keep_table("api_tokens")

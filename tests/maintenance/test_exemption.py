@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from flask_smorest import Blueprint as SmorestBlueprint
 
 from dop_be.live import Live
 from dop_be.maintenance.exemption import exempt, reads, writes
-from dop_be.maintenance.policy import Maintenance
+from tests.maintenance.states import put_in_force
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,8 +30,7 @@ def app(make_app: Callable[..., Flask], sqlite_url: str) -> Flask:
 @pytest.fixture
 def maintain(live: Live) -> Callable[[str], None]:
     def maintain(mode: str) -> None:
-        maintenance = Maintenance(True, mode, None, "switch", None, None, 2)
-        live.snapshot = replace(live.require(), maintenance=maintenance)
+        put_in_force(live, mode)
 
     return maintain
 

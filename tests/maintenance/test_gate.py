@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from dop_be.live import Live
-from dop_be.maintenance.policy import Maintenance
 from tests.conftest import ADMIN
+from tests.maintenance.states import put_in_force
 from tests.problems import assert_problem
 
 ROOT = Path(__file__).parents[2]
@@ -36,8 +35,7 @@ def app(make_app: Callable[..., Flask], sqlite_url: str, request: pytest.Fixture
 @pytest.fixture
 def maintain(live: Live) -> Callable[..., None]:
     def maintain(mode: str) -> None:
-        maintenance = Maintenance(True, mode, None, "switch", None, None, 2)
-        live.snapshot = replace(live.require(), maintenance=maintenance)
+        put_in_force(live, mode)
 
     return maintain
 
