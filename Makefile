@@ -7,7 +7,7 @@ DOTENV := $(BIN)/dotenv -f .env run --no-override --
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host \
 	--no-emit-find-links --annotation-style line
 
-.PHONY: help run test check install system requirements
+.PHONY: help run test check check-migrations install system requirements screenshots
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,16 +23,22 @@ run: $(VENV)/run .env ## install, migrate and serve on http://127.0.0.1:$PORT (8
 test: install system ## install what the tests need and run them
 	$(BIN)/python -m pytest
 
-check: install ## lint, types, import rules
+check: install check-migrations ## lint, types, import rules, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+check-migrations: install ## one head, named by migrations/head.txt, and SQL that blocks nobody
+	$(BIN)/python -m migrations.lint
+
 install: $(VENV)/dev ## install the Python side
 
 system: ## install the system's packages that the tests need
 	@tests/system-packages
+
+screenshots: install system ## take the documentation's pictures of the page anew
+	SCREENSHOTS=docs/img $(BIN)/python -m pytest -q tests/e2e/test_page.py -k picture
 
 requirements: install ## pin the dependencies anew from pyproject.toml
 	$(COMPILE) --upgrade -o requirements.txt pyproject.toml

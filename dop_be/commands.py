@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import re
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +13,7 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
+from .access.attribution import checked_reason
 from .database import Attribution, unavailable
 from .errors import DatabaseUnavailable, DomainError, InvalidInput
 from .extensions import db
@@ -22,6 +25,8 @@ class Group(AppGroup):
     """A command group that ends with one line and code 2 where a domain error is raised."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        if sys.stderr.isatty():  # the one line of a command's own says what it did
+            logging.getLogger("dop_be").setLevel(logging.WARNING)
         try:
             return super().invoke(ctx)
         except InvalidInput as error:
@@ -58,9 +63,16 @@ class Failure(click.ClickException):
     exit_code = 2
 
 
+reason_option = click.option("--reason", help="Why; recorded in the history.")
+
+
 def attribution(reason: str | None = None) -> Attribution:
-    """The shell's user, acting through the command line."""
-    return Attribution(getpass.getuser(), "cli", reason)
+    """The shell's user, acting through the command line.
+
+    Raises:
+        InvalidInput: the reason cannot be recorded.
+    """
+    return Attribution(getpass.getuser(), "cli", checked_reason(reason, "--reason"))
 
 
 def current_state() -> Snapshot:

@@ -94,8 +94,10 @@ def engine_options(url: URL) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         # isolation_level None takes transactions out of the driver's hands; see _begin. No pool: opening a file is
         # cheap, and a kept connection would go on in a file that was replaced by a backup.
-        return {"poolclass": NullPool, "connect_args": {"timeout": TIME_LIMIT, "isolation_level": None}}
+        arguments = {"timeout": TIME_LIMIT, "isolation_level": None}
+        return {"poolclass": NullPool, "hide_parameters": True, "connect_args": arguments}
     return {
+        "hide_parameters": True,  # an error's text, which may be logged, shows no values
         "pool_size": 2,
         "max_overflow": 6,
         "pool_timeout": TIME_LIMIT,

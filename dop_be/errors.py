@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from flask import Flask, Response, json, render_template, request
+from flask import Flask, Response, current_app, json, render_template, request
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
@@ -79,6 +79,14 @@ class RevisionRequired(DomainError):
     status, code = HTTPStatus.PRECONDITION_REQUIRED, "revision_required"
 
 
+class TooManyAttempts(DomainError):
+    status, code = HTTPStatus.TOO_MANY_REQUESTS, "too_many_attempts"
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail)
+        self.headers = {"Retry-After": str(retry_after)}
+
+
 class DatabaseUnavailable(DomainError):
     """The database did not take a write, or answer a command, within its time."""
 
@@ -121,7 +129,7 @@ def init_app(app: Flask) -> None:
 def _answer(status: int, code: str, detail: str, headers: Mapping[str, str], **members: Any) -> Response:
     if wants_html(request.headers.get("Accept", "")) and not request.path.startswith("/api/"):
         page = render_template("error.html", title=HTTPStatus(status).phrase, detail=detail)
-        return Response(page, status, headers, content_type=HTML)
+        return Response(page, status, {**headers, **current_app.extensions["page_headers"]}, content_type=HTML)
     return Response(problem(status, code, detail, **members), status, headers, content_type=PROBLEM)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from alembic.config import Config
 from flask_migrate import Migrate
+from flask_migrate.cli import db as commands
 from flask_smorest import Api
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import MetaData
@@ -27,3 +31,12 @@ class Base(DeclarativeBase):
 db = SQLAlchemy(model_class=Base)
 migrate = Migrate(db=db)
 api = Api()
+commands.add_command(commands.commands["list-templates"], "list_templates")  # Alembic's own spelling works too
+
+
+@migrate.configure  # type: ignore[untyped-decorator]  # Flask-Migrate carries no types
+def _read_pyproject(config: Config) -> Config:
+    """Give `flask db` what plain `alembic` finds by itself: [tool.alembic], with no alembic.ini beside it."""
+    directory = Path(config.get_main_option("script_location") or migrate.directory)
+    config.toml_file_name = str(directory.parent / "pyproject.toml")
+    return config

@@ -3,24 +3,53 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import flask
+import psycopg2.errors
 import sqlalchemy as sa
 from alembic import context
+from alembic.ddl import postgresql
 from alembic.util import CommandError
+
+from migrations import keeping
 
 LOCK_KEY = 0x646F705F6265  # "dop_be" in hexadecimal: no other program's advisory lock is ours by chance
 LOCK_POLL_SECONDS = 0.2
+SET_SOURCE = "SET LOCAL dop_be.source = 'migration'"  # what the history says of settings that a migration changes
+DROP_EMPTY_VERSION_TABLE = """
+DO $$ BEGIN
+    IF to_regclass('alembic_version') IS NOT NULL AND NOT EXISTS (SELECT FROM alembic_version) THEN
+        DROP TABLE alembic_version;
+    END IF;
+END $$
+"""
 logger = logging.getLogger("alembic.dop_be")
+
+
+class PostgresqlImpl(postgresql.PostgresqlImpl):
+    """Alembic's own, with the limits in the SQL that `--sql` writes too. Naming it registers it for the dialect."""
+
+    __dialect__ = "postgresql"
+
+    def emit_begin(self) -> None:
+        super().emit_begin()
+        for name in ("lock_timeout", "statement_timeout"):
+            self.static_output(f"SET LOCAL {name} = '{limits()[name]}';")
+        self.static_output(f"{SET_SOURCE};")
 
 
 def main() -> None:
     logging.basicConfig(format="%(levelname)-5.5s [%(name)s] %(message)s", level=logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.INFO)
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     if flask.has_app_context():
         migrate()
     else:
@@ -35,9 +64,10 @@ def migrate() -> None:
     options = {
         "target_metadata": db.metadata,
         "compare_server_default": differing_default,
+        "include_name": is_ours,
         "render_item": rendered,
         "render_as_batch": True,
-        "process_revision_directives": without_empty_revision,
+        "process_revision_directives": adapt_revision,
     }
     given = context.config.attributes.get("connection")  # the engine or connection of a test
     if context.is_offline_mode():
@@ -45,50 +75,118 @@ def migrate() -> None:
     elif isinstance(given, sa.Connection):
         run(given.engine, given, options)
     else:
-        engine = given or db.engine
-        try:
-            with engine.connect() as connection:
-                run(engine, connection, options)
-        except (sa.exc.OperationalError, sa.exc.TimeoutError) as error:
-            raise CommandError(one_line(error)) from error
+        connect(given or db.engine, options)
 
 
 def write_sql(dialect: str, options: dict[str, Any]) -> None:
     """Print SQL for `-x dialect=…`, by default the configured database's; no server is asked."""
     dialect = context.get_x_argument(as_dictionary=True).get("dialect", dialect)
-    context.configure(dialect_name=dialect, literal_binds=True, transactional_ddl=True, **options)
+    context.configure(
+        dialect_name=dialect, literal_binds=True, transactional_ddl=True, transaction_per_migration=True, **options
+    )
     with context.begin_transaction():
         context.run_migrations()
 
 
+def connect(engine: sa.Engine, options: dict[str, Any]) -> None:
+    """Run on a connection of our own.
+
+    Raises:
+        CommandError: what an operator, not the author of a revision, has to mend, in one line.
+    """
+    try:
+        if engine.dialect.name == "sqlite":
+            Path(engine.url.database or "").parent.mkdir(parents=True, exist_ok=True)
+        with engine.connect() as connection:
+            if engine.dialect.name == "postgresql":
+                end_with_this_process(connection)
+            run(engine, connection, options)
+    except (sa.exc.OperationalError, sa.exc.TimeoutError, OSError) as error:
+        raise CommandError(explained(error)) from error
+    except sa.exc.ProgrammingError as error:
+        if not isinstance(error.orig, psycopg2.errors.InsufficientPrivilege):
+            raise
+        raise CommandError(missing_right(error, engine.url)) from error
+
+
+def end_with_this_process(connection: sa.Connection) -> None:
+    """Let the server end also what runs outside a transaction, CREATE INDEX CONCURRENTLY, when this process is killed.
+
+    It is the session's setting, so it is made only where the session is ours: behind a pooler the server process is
+    another than the one that libpq was told of.
+    """
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    with driver.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config(name, '1s', false) FROM pg_settings"
+            " WHERE name = 'client_connection_check_interval' AND pg_backend_pid() = %s",
+            (driver.info.backend_pid,),
+        )
+    driver.commit()
+
+
 def run(engine: sa.Engine, connection: sa.Connection, options: dict[str, Any]) -> None:
     # No statement may go through `connection` before `configure`: it would turn transaction_per_migration off.
-    postgresql = connection.dialect.name == "postgresql"
-    context.configure(connection=connection, transactional_ddl=True, transaction_per_migration=postgresql, **options)
+    on_postgresql = connection.dialect.name == "postgresql"
+    context.configure(connection=connection, transactional_ddl=True, transaction_per_migration=on_postgresql, **options)
     moves_database = "destination_rev" in context.get_context().opts  # upgrade, downgrade, stamp; others only read
-    if postgresql:
+    if on_postgresql:
         sa.event.listen(connection, "begin", limit_time)
     else:
         # SQLite's own lock, taken by BEGIN IMMEDIATE, makes the others wait; one transaction holds the whole upgrade.
-        connection.connection.driver_connection.execute(
-            f"PRAGMA busy_timeout = {setting('MIGRATION_LOCK_WAIT') * 1000}"
-        )
-    with release_lock(engine) if postgresql and moves_database else nullcontext(), context.begin_transaction():
+        connection.execution_options(reading=not moves_database)
+        driver: Any = connection.connection.driver_connection
+        driver.execute(f"PRAGMA busy_timeout = {setting('MIGRATION_LOCK_WAIT') * 1000}")
+    with ExitStack() as stack:
+        if on_postgresql and moves_database:
+            stack.enter_context(release_lock(engine))
+            stack.enter_context(nothing_half_done(connection))
+        stack.enter_context(context.begin_transaction())
         context.run_migrations()
 
 
-def limit_time(connection: sa.Connection) -> None:
-    """Set this migration's limits for its own transaction, so that nothing leaks through a pooler.
+@contextmanager
+def nothing_half_done(connection: sa.Connection) -> Iterator[None]:
+    """Take back the one thing that Alembic commits before the first revision, where that fails: its empty table."""
+    ours = not connection.in_transaction()
+    try:
+        yield
+    except (sa.exc.DBAPIError, CommandError):
+        with suppress(sa.exc.DBAPIError):  # the error to tell is the first one
+            if ours:
+                connection.rollback()
+                connection.exec_driver_sql(DROP_EMPTY_VERSION_TABLE)
+                connection.commit()
+        raise
+
+
+def limits() -> dict[str, str]:
+    """What bounds each transaction of a migration.
 
     lock_timeout keeps readers from queueing behind a waiting ALTER; statement_timeout ends a runaway;
-    client_connection_check_interval ends the statement of a release that was killed.
+    client_connection_check_interval ends the statement of a release that was killed, and the keepalives that of one
+    whose machine is gone. What a role or database sets against idling would end the release that only waits its turn.
     """
-    connection.exec_driver_sql(
-        f"SET LOCAL lock_timeout = {setting('MIGRATION_LOCK_TIMEOUT') * 1000};"
-        f" SET LOCAL statement_timeout = {setting('MIGRATION_STATEMENT_TIMEOUT') * 1000};"
-        " SET LOCAL client_connection_check_interval = 1000;"
-        " SET LOCAL idle_in_transaction_session_timeout = 0"
-    )
+    return {
+        "lock_timeout": f"{setting('MIGRATION_LOCK_TIMEOUT')}s",
+        "statement_timeout": f"{setting('MIGRATION_STATEMENT_TIMEOUT')}s",
+        "client_connection_check_interval": "1s",
+        "tcp_keepalives_idle": "10",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "3",
+        "idle_in_transaction_session_timeout": "0",
+        "transaction_timeout": "0",
+    }
+
+
+# For the transaction alone, so that nothing leaks through a pooler; a server too old for one of them goes without it.
+SET_LIMITS = "SELECT set_config(name, (CAST(%s AS jsonb)) ->> name, true) FROM pg_settings WHERE name = ANY(%s)"
+
+
+def limit_time(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(SET_LIMITS, (flask.json.dumps(limits()), list(limits())))
+    connection.exec_driver_sql(SET_SOURCE)
 
 
 @contextmanager
@@ -113,7 +211,9 @@ def release_lock(engine: sa.Engine) -> Iterator[None]:
                 logger.info("waiting for %s", holder)
                 announced = True
             time.sleep(LOCK_POLL_SECONDS)
-        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        limit_time(connection)
+        name = f"release on {socket.gethostname()[:36]}, process {os.getpid()}"  # PostgreSQL keeps 63 bytes
+        connection.execute(sa.text("SELECT set_config('application_name', :name, true)"), {"name": name})
         yield
 
 
@@ -121,17 +221,19 @@ def lock_holder(connection: sa.Connection) -> str:
     """Who holds the release lock, for the person who waits."""
     row = connection.execute(
         sa.text(
-            "SELECT a.pid, a.usename, coalesce(host(a.client_addr), 'a local socket') AS address, a.backend_start"
-            " FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
-            " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
+            "SELECT a.pid, a.usename, coalesce(host(a.client_addr), 'a local socket') AS address,"
+            " coalesce(a.application_name, '') AS program, to_char(a.xact_start, 'HH24:MI:SS TZ') AS since"
+            " FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON d.oid = l.database"
+            " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND d.datname = current_database()"
             " AND (l.classid::bigint << 32) + l.objid::bigint = :key"
         ),
         {"key": LOCK_KEY},
     ).first()
     if row is None:
         return "another release"
-    since = f"{row.backend_start:%H:%M:%S}"
-    return f"another release: PostgreSQL process {row.pid} of {row.usename} from {row.address}, since {since}"
+    program = row.program if row.program.startswith("release ") else "another release"
+    since = f", since {row.since}" if row.since else ""
+    return f"{program}: PostgreSQL process {row.pid} of {row.usename} from {row.address}{since}"
 
 
 def differing_default(
@@ -155,11 +257,42 @@ def rendered(kind: str, item: Any, _context: Any) -> str | bool:
     return False
 
 
-def without_empty_revision(_context: Any, _revision: Any, directives: list[Any]) -> None:
-    """Make no revision file where --autogenerate finds nothing to do."""
-    if getattr(context.config.cmd_opts, "autogenerate", False) and directives[0].upgrade_ops.is_empty():
+def is_ours(name: str | None, kind: str, _parents: Any) -> bool:
+    """Leave what a downgrade kept aside out of the comparison."""
+    return not (kind in {"table", "column"} and name is not None and name.endswith(keeping.SUFFIX))
+
+
+def adapt_revision(_context: Any, _revision: Any, directives: list[Any]) -> None:
+    """Make no revision file where --autogenerate finds nothing to do, and otherwise one that keeps rows."""
+    if not getattr(context.config.cmd_opts, "autogenerate", False):
+        return
+    if directives[0].upgrade_ops.is_empty():
         directives[:] = []
         logger.info("no changes in the schema; no revision made")
+    for script in directives:
+        keeping.keep_rows(script)
+
+
+def explained(error: Exception) -> str:
+    """What the database says, and which limit it met."""
+    cause = getattr(error, "orig", None)
+    undone = "; this revision was undone, and the upgrade can be run again"
+    if isinstance(cause, psycopg2.errors.LockNotAvailable):
+        return f"{one_line(error)} after {limits()['lock_timeout']} (MIGRATION_LOCK_TIMEOUT){undone}"
+    if isinstance(cause, psycopg2.errors.QueryCanceled):
+        return f"{one_line(error)} after {limits()['statement_timeout']} (MIGRATION_STATEMENT_TIMEOUT){undone}"
+    if "database is locked" in str(cause):
+        waited = f"waited for {setting('MIGRATION_LOCK_WAIT')} s (MIGRATION_LOCK_WAIT)"
+        return f"another process writes to {flask.current_app.config['SQLALCHEMY_DATABASE_URI'].database}: {waited}"
+    return one_line(error)
+
+
+def missing_right(error: Exception, url: sa.URL) -> str:
+    """What this role may not do, and the statement that lets it."""
+    role = f'"{url.username}"' if url.username else "this role"
+    schema = re.search(r"permission denied for schema (\S+)", one_line(error))
+    grant = f"GRANT USAGE, CREATE ON SCHEMA {schema[1]} TO {role};" if schema else "what grants it"
+    return f"{one_line(error)}: role {role} lacks this right; an administrator must run, in this database: {grant}"
 
 
 def setting(name: str) -> int:

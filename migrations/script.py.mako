@@ -4,10 +4,13 @@ Revision ID: ${up_revision}
 Revises: ${down_revision | comma,n}
 Create Date: ${create_date}
 
-Before you commit, see docs/migrations.md:
-- The running release still serves while this runs: add, never rename or drop what it reads.
-- A lock on a table that requests read is held until the end of this migration: keep it short, backfill elsewhere.
-- downgrade() takes the schema back and loses nothing that upgrade() did not make.
+Before you commit (docs/migrations.md says more), then delete these lines:
+- Compatible: the release that runs now serves on while this runs, and after. Add; rename and drop in later releases.
+- Locks: a lock is held until this revision ends, and everyone waits. Backfill in a revision of its own; build an index
+  on a large table with postgresql_concurrently=True in `with op.get_context().autocommit_block():`, alone.
+- Downgrade: it loses no rows. op.keep_table and op.keep_column rename aside, op.create_kept_table and
+  op.add_kept_column take back.
+- Triggers: a table that requests need announces its changes through live_state_raise(); drop it before keep_table.
 """
 
 import sqlalchemy as sa

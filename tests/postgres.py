@@ -46,6 +46,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_running(process: int) -> bool:
+    """Whether it still runs: a zombie that its new parent has not buried yet holds nothing any more."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
 class Cluster:
     """One server on a free loopback port, with the superuser `postgres` and no passwords."""
 
@@ -72,9 +81,10 @@ class Cluster:
         processes = self.processes()
         for process in processes:
             os.kill(process, signal.SIGKILL)
-        while any(Path(f"/proc/{process}").exists() for process in processes):
+        while any(map(is_running, processes)):
             time.sleep(0.01)
-        (self._data / "postmaster.pid").unlink()
+        for lock in (self._data / "postmaster.pid", *self._directory.glob(".s.PGSQL.*")):
+            lock.unlink()
 
     def freeze(self) -> None:
         for process in self.processes():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -45,6 +45,7 @@ class Live:
     def __init__(self, engine: Engine, listen_url: URL) -> None:
         self.snapshot: Snapshot | None = None
         self.status = Status()
+        self.on_alembic_revision: Callable[[Status], None] | None = None  # told at start, and after a migration
         self._engine, self._feeds = engine, Feeds(engine, listen_url)
         self._watcher: Watcher | None = None
         self._starting = threading.Lock()
@@ -148,8 +149,12 @@ class Live:
             logger.info("the database answers again")
         if reading.snapshot is not None:
             self._swap(reading.snapshot, began)
+        known = self.status
         self.status = Status(None, reading.alembic_revision, reading.snapshot is not None, time.monotonic())
         self._looked.set()
+        moved = known.confirmed_at is None or known.alembic_revision != reading.alembic_revision
+        if moved and self.on_alembic_revision is not None:
+            self.on_alembic_revision(self.status)
 
     def _swap(self, snapshot: Snapshot, began: int) -> None:
         """A reading that began after the last swap always wins, an older one only with a higher version."""

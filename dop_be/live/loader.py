@@ -13,7 +13,10 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, exis
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DBAPIError
 
+from ..access.models import IN_FORCE, ApiToken
+from ..access.tokens import Token, with_implied
 from ..database import lacks_schema, reading
+from ..maintenance.bypass.models import Bypass
 from ..maintenance.models import MaintenanceWindow
 from ..maintenance.schedule import Window, is_sound
 from ..settings.models import SystemSettings, shown
@@ -24,13 +27,15 @@ Mark = tuple[int, str]  # the version and the Alembic revision: what both are fo
 
 ALEMBIC_VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32)))
 ALEMBIC_REVISION = select(func.max(ALEMBIC_VERSION.c.version_num)).scalar_subquery().label("alembic_revision")
-# One statement, hence one view of the database, also where there is no settings row.
+# One statement, so that the row is there also where there are no settings.
 STATE = select(ALEMBIC_REVISION, LiveState.version, *shown()).select_from(
     LiveState.__table__.outerjoin(SystemSettings.__table__, true())
 )
 WINDOWS = select(MaintenanceWindow.__table__).order_by(MaintenanceWindow.starts_at, MaintenanceWindow.id)
 # No row where there are no settings: TRUNCATE raises no version.
 MARK = select(LiveState.version, ALEMBIC_REVISION).where(exists().select_from(SystemSettings))
+TOKENS = select(ApiToken.id, ApiToken.name, ApiToken.digest, ApiToken.scopes, ApiToken.expires_at).where(IN_FORCE)
+BYPASSES = select(Bypass.digest, Bypass.expires_at)
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +68,9 @@ def read_within(connection: Connection) -> Reading:
     state = connection.execute(STATE).mappings().one_or_none()
     if state is None:
         return Reading(connection.scalar(select(ALEMBIC_REVISION)), None)
-    windows = [Window(**row) for row in connection.execute(WINDOWS).mappings()]
-    return Reading(state["alembic_revision"], _snapshot(state, windows))
+    if state["id"] is None:
+        return Reading(state["alembic_revision"], None)
+    return Reading(state["alembic_revision"], _snapshot(state, connection))
 
 
 def read_mark(engine: Engine) -> Mark | None:
@@ -92,14 +98,23 @@ def alembic_revision(engine: Engine) -> str | None:
         return revision
 
 
-def _snapshot(state: RowMapping, windows: list[Window]) -> Snapshot | None:
-    if state["id"] is None:
-        return None
-    settings: dict[str, Any] = {column.key: state[column.key] for column in shown()}
+def _snapshot(state: RowMapping, connection: Connection) -> Snapshot:
+    windows = [Window(**row) for row in connection.execute(WINDOWS).mappings()]
     for window in windows:
         if not is_sound(window):
             _complain(window)
-    return build(state["version"], settings, windows, datetime.now(UTC))
+    return build(
+        state["version"],
+        {column.key: state[column.key] for column in shown()},
+        tokens={row["id"]: _token(row) for row in connection.execute(TOKENS).mappings()},
+        bypasses={row.digest: row.expires_at for row in connection.execute(BYPASSES)},
+        windows=windows,
+        now=datetime.now(UTC),
+    )
+
+
+def _token(row: RowMapping) -> Token:
+    return Token(row["name"], row["digest"], with_implied(row["scopes"]), row["expires_at"])
 
 
 @cache

@@ -12,6 +12,7 @@ from typing import Any
 
 from flask import json
 
+from ..access.tokens import Token
 from ..maintenance.policy import Maintenance, announced, boundaries, in_force, upcoming
 from ..maintenance.schedule import Occurrence, Window, expand_all
 from ..maintenance.schemas import dump_occurrence
@@ -59,12 +60,17 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One state of the database: `version` is live_state's, `public` and `private` are the settings' two views."""
+    """One state of the database: `version` is live_state's, `public` and `private` are the settings' two views.
+
+    `tokens` are those that were not revoked, by id; `bypasses` says when each bypass token expires, by its digest.
+    """
 
     version: int
     settings: Mapping[str, Any]
+    tokens: Mapping[str, Token]
     public: Document
     private: Document
+    bypasses: Mapping[str, datetime]
     windows: tuple[Window, ...]
     timeline: Timeline
 
@@ -87,14 +93,24 @@ class Snapshot:
         return replace(self, timeline=Timeline(self.settings, self.windows, now))
 
 
-def build(version: int, settings: Mapping[str, Any], windows: Iterable[Window], now: datetime) -> Snapshot:
-    """Make the snapshot of a settings row, with every value by its column's name, and the planned windows."""
+def build(  # noqa: PLR0913 - one argument for each thing that can be in force
+    version: int,
+    settings: Mapping[str, Any],
+    *,
+    tokens: Mapping[str, Token],
+    bypasses: Mapping[str, datetime],
+    windows: Iterable[Window],
+    now: datetime,
+) -> Snapshot:
+    """Make the snapshot of a settings row, with every value by its column's name, and of what else is in force."""
     settings, windows = MappingProxyType(dict(settings)), tuple(windows)
     return Snapshot(
         version=version,
         settings=settings,
+        tokens=MappingProxyType(dict(tokens)),
         public=settings_document(settings, private=False),
         private=settings_document(settings, private=True),
+        bypasses=MappingProxyType(dict(bypasses)),
         windows=windows,
         timeline=Timeline(settings, windows, now),
     )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import click
 from flask import Flask
 
-from ..commands import DURATION, Group, attribution, current_state
+from ..commands import DURATION, Group, attribution, current_state, reason_option
 from ..settings.models import MESSAGE_LENGTH, MODES
 from ..settings.schemas import parse, timestamp
 from . import service
@@ -23,7 +23,6 @@ mode_option = click.option(
     "--mode", type=click.Choice(MODES), default=MODES[0], show_default=True, help="What is refused."
 )
 message_option = click.option("--message", help=f"What visitors are told, up to {MESSAGE_LENGTH} characters.")
-reason_option = click.option("--reason", help="Why, for the history.")
 
 
 @group.command("on")

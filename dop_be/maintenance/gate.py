@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, request
 from flask_cors.core import get_cors_headers, get_cors_options
 from werkzeug.datastructures import EnvironHeaders
 
 from ..errors import StateUnknown
 from ..live import Live
 from ..live.snapshot import Phase
-from .exemption import exempt, is_exempt
+from .bypass.visitors import carries_token, comes_from
+from .exemption import counted_method, exempt, is_exempt
 from .policy import lets_through
-from .refusal import Headers, Refusal, refuse_for_maintenance, refuse_for_unknown_state
+from .refusal import Headers, Refusal, Refusals
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -28,22 +30,29 @@ class Gate:
 
     def __init__(self, app: Flask, live: Live) -> None:
         self._app, self._live = app, live
+        self._refusals = Refusals(app)
+        self._networks, self._hops = app.config["BYPASS_NETWORKS"], app.config["TRUSTED_PROXY_HOPS"]
         self._kept: tuple[Phase, Refusal] | None = None
 
-    def refusal(self, method: str, *, preflight: bool) -> Refusal | None:
-        """The answer to a request that is not let through, None for one that is."""
+    def refusal(self, environ: WSGIEnvironment, method: str, now: datetime) -> Refusal | None:
+        """The answer to a request that is not let through, None for one that is.
+
+        `method` is the one that the request counts as, which need not be the one in `environ`.
+        """
         snapshot = self._live.snapshot
         if snapshot is None:
             try:
                 snapshot = self._live.require()
             except StateUnknown as error:
-                return None if self._app.config["FAIL_OPEN"] else refuse_for_unknown_state(self._app, error)
-        phase = snapshot.phase
-        if lets_through(phase.maintenance, method, preflight=preflight):
+                return None if self._app.config["FAIL_OPEN"] else self._refusals.for_unknown_state(error)
+        phase = snapshot.timeline.at(now.timestamp())
+        if lets_through(phase.maintenance, method, preflight=is_preflight(environ, method)):
+            return None
+        if carries_token(environ, snapshot.bypasses, now) or comes_from(self._networks, environ, self._hops):
             return None
         kept = self._kept  # both at once, since threads may see different phases when one ends
         if kept is None or kept[0] is not phase:
-            kept = self._kept = (phase, refuse_for_maintenance(self._app, phase.maintenance))
+            kept = self._kept = (phase, self._refusals.for_maintenance(phase.maintenance))
         return kept[1]
 
     def check(self) -> Response | None:
@@ -51,12 +60,15 @@ class Gate:
         snapshot = self._live.snapshot
         if snapshot is not None and not snapshot.maintenance.active:
             return None
-        if is_exempt(current_app, request.endpoint, request.blueprints):
+        method = request.environ["REQUEST_METHOD"]  # as it was sent; methods are case-sensitive (RFC 9110 section 9.1)
+        route = (self._app, request.endpoint, request.blueprints, method)
+        if is_exempt(*route):
             return None
-        refusal = self.refusal(request.method, preflight=is_preflight(request.environ, request.method))
+        now = datetime.now(UTC)
+        refusal = self.refusal(request.environ, counted_method(*route), now)
         if refusal is None:
             return None
-        body, headers = refusal.answer(request.headers.get("Accept", ""))
+        body, headers = refusal.answer(request.headers.get("Accept", ""), now)
         return Response(body, 503, headers)
 
     def announced(self) -> str | None:
@@ -82,12 +94,13 @@ class GateEndpoint:
             starts_at = self._gate.announced()
             return self._inner(environ, announcing(start_response, starts_at) if starts_at else start_response)
         method = environ.get("HTTP_X_FORWARDED_METHOD") or environ["REQUEST_METHOD"]
-        refusal = self._gate.refusal(method, preflight=is_preflight(environ, method))
+        now = datetime.now(UTC)
+        refusal = self._gate.refusal(environ, method, now)
         if refusal is None:
             starts_at = self._gate.announced()
             start_response("200 OK", OPEN if starts_at is None else [*OPEN, (ANNOUNCEMENT, starts_at)])
             return []
-        body, headers = refusal.answer(environ.get("HTTP_ACCEPT", ""))
+        body, headers = refusal.answer(environ.get("HTTP_ACCEPT", ""), now)
         headers += [("Content-Length", str(len(body))), *self._cors_headers(environ)]
         denied = "deny=403" in environ.get("QUERY_STRING", "").split("&")
         start_response("403 FORBIDDEN" if denied else "503 SERVICE UNAVAILABLE", headers)

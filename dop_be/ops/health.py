@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import cache
 from pathlib import Path
@@ -12,10 +13,11 @@ from alembic.util import CommandError
 from flask import Blueprint, Flask, Response, current_app, jsonify
 
 from ..errors import PROBLEM, problem
-from ..live import Live, live
+from ..live import Live, Status, live
 from ..maintenance.exemption import exempt
 
 bp = exempt(Blueprint("health", __name__))
+logger = logging.getLogger(__name__)
 UPGRADE = "run `flask db upgrade`"
 
 
@@ -74,9 +76,17 @@ def compare(found: str | None, migrations: Path) -> tuple[list[str], list[str]]:
     try:
         ScriptDirectory(str(migrations)).get_revision(found)
     except CommandError:
-        return [], [f"the database is at {found}, ahead of this release's {head}"]
+        back = f"deploy the release that brought it, or run `flask db downgrade {head}` from there"
+        return [], [f"the database is at {found}, ahead of this release's {head}: {back}"]
     return [f"the database is at {found}, behind this release's {head}: {UPGRADE}"], []
 
 
 def init_app(app: Flask) -> None:
     app.register_blueprint(bp)
+
+    def report(status: Status) -> None:
+        faults, notes = compare(status.alembic_revision, app.config["MIGRATIONS"])
+        for line in faults + notes:
+            logger.warning("%s", line)
+
+    app.extensions["live"].on_alembic_revision = report

@@ -19,20 +19,38 @@ branch_labels = None
 depends_on = None
 
 STATEMENT = 'CREATE EXTENSION IF NOT EXISTS "uuid-ossp"'
+UNUSABLE_SCHEMA = """
+SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
+WHERE extname = 'uuid-ossp' AND NOT has_schema_privilege(extnamespace, 'USAGE')
+"""
 
 
 def upgrade() -> None:
-    if op.get_context().dialect.name != "postgresql":
+    context = op.get_context()
+    if context.dialect.name != "postgresql":
         return
+    if context.as_sql:
+        op.execute(STATEMENT)
+        return
+    role, database = op.get_bind().exec_driver_sql("SELECT quote_ident(current_user), current_database()").one()
     try:
         op.execute(STATEMENT)
-    except sa.exc.ProgrammingError as error:
-        if not isinstance(error.orig, psycopg2.errors.InsufficientPrivilege):
-            raise
-        raise CommandError(
-            "this role may not create the extension uuid-ossp: it needs CREATE on the database;"
-            f" or let an administrator run, in this database: {STATEMENT};"
-        ) from error
+    except sa.exc.DBAPIError as error:
+        if isinstance(error.orig, psycopg2.errors.InsufficientPrivilege):
+            right = f"role {role} lacks CREATE on database {database} and so may not create the extension uuid-ossp"
+            raise CommandError(administrator(right, STATEMENT)) from error
+        if isinstance(error.orig, psycopg2.errors.FeatureNotSupported | psycopg2.errors.UndefinedFile):
+            raise CommandError(
+                "this server has no extension uuid-ossp: install PostgreSQL's contrib package"
+            ) from error
+        raise
+    if schema := op.get_bind().scalar(sa.text(UNUSABLE_SCHEMA)):
+        right = f"role {role} lacks USAGE on schema {schema}, where the extension uuid-ossp is"
+        raise CommandError(administrator(right, f"GRANT USAGE ON SCHEMA {schema} TO {role}"))
+
+
+def administrator(right: str, statement: str) -> str:
+    return f"{right}; an administrator must run, in this database: {statement};"
 
 
 def downgrade() -> None:

@@ -1,7 +1,7 @@
 """create maintenance_windows
 
 Revision ID: 803362e9f446
-Revises: 1ef3177d92ce
+Revises: c41f7d90e2ab
 Create Date: 2026-11-23 00:50:00
 
 A downgrade keeps the windows in `maintenance_windows_kept`, and the next upgrade takes them back. The triggers raise
@@ -9,10 +9,10 @@ A downgrade keeps the windows in `maintenance_windows_kept`, and the next upgrad
 """
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import op
 
 revision = "803362e9f446"
-down_revision = "1ef3177d92ce"
+down_revision = "c41f7d90e2ab"
 branch_labels = None
 depends_on = None
 
@@ -22,7 +22,9 @@ SQLITE_UUID = (
 )
 # As for system_settings: some platforms keep extensions in a schema of their own.
 FIND_EXTENSION = """
-SELECT set_config('search_path', current_setting('search_path') || ', ' || quote_ident(nspname), true)
+SELECT set_config(
+    'search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(nspname)), true
+)
 FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'uuid-ossp'
 """
 
@@ -31,10 +33,7 @@ def upgrade() -> None:
     postgresql = op.get_context().dialect.name == "postgresql"
     if postgresql:
         op.execute(FIND_EXTENSION)
-        op.execute("ALTER TABLE IF EXISTS maintenance_windows_kept RENAME TO maintenance_windows")
-    elif not context.is_offline_mode() and sa.inspect(op.get_bind()).has_table("maintenance_windows_kept"):
-        op.rename_table("maintenance_windows_kept", "maintenance_windows")
-    op.create_table(
+    op.create_kept_table(
         "maintenance_windows",
         sa.Column(
             "id", sa.Uuid(), server_default=sa.text("uuid_generate_v4()" if postgresql else SQLITE_UUID), nullable=False
@@ -55,7 +54,6 @@ def upgrade() -> None:
             "ended_at >= '2000-01-01' AND ended_at < '3000-01-01'", name=op.f("ck_maintenance_windows_ended_finite")
         ),
         sa.CheckConstraint("mode IN ('full', 'read_only')", name=op.f("ck_maintenance_windows_mode")),
-        if_not_exists=True,
     )
     if postgresql:
         op.execute(
@@ -72,4 +70,4 @@ def downgrade() -> None:
     if op.get_context().dialect.name == "postgresql":
         op.execute("DROP TRIGGER live_state_raise_emptied ON maintenance_windows")
         op.execute("DROP TRIGGER live_state_raise ON maintenance_windows")
-    op.rename_table("maintenance_windows", "maintenance_windows_kept")
+    op.keep_table("maintenance_windows")

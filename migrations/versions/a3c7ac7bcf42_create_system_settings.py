@@ -23,7 +23,9 @@ SQLITE_UUID = (
 # Some platforms keep extensions in a schema of their own, where an unqualified name is not found. The default binds to
 # the function itself, so the path matters for this transaction alone.
 FIND_EXTENSION = """
-SELECT set_config('search_path', current_setting('search_path') || ', ' || quote_ident(nspname), true)
+SELECT set_config(
+    'search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(nspname)), true
+)
 FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'uuid-ossp'
 """
 
@@ -32,7 +34,7 @@ def upgrade() -> None:
     postgresql = op.get_context().dialect.name == "postgresql"
     if postgresql:
         op.execute(FIND_EXTENSION)
-    op.create_table(
+    op.create_kept_table(
         "system_settings",
         sa.Column(
             "id", sa.Uuid(), server_default=sa.text("uuid_generate_v4()" if postgresql else SQLITE_UUID), nullable=False
@@ -55,4 +57,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_table("system_settings")
+    op.keep_table("system_settings")

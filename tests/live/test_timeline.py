@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -19,10 +20,7 @@ def with_daily_window(live: Live, made_at: datetime) -> Snapshot:
     """The state with a window of an hour every day at 02:00 UTC, as a process knows it that read it at `made_at`."""
     start = datetime(2021, 1, 1, 2, tzinfo=UTC)
     daily = Window(uuid.uuid4(), start, start + timedelta(hours=1), rrule="FREQ=DAILY")
-    snapshot = live.require()
-    return Snapshot(1, snapshot.settings, snapshot.public, snapshot.private, (daily,), snapshot.timeline).extended(
-        made_at
-    )
+    return replace(live.require(), windows=(daily,)).extended(made_at)
 
 
 def night(days: int) -> datetime:
