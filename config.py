@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from environs import Env, EnvError
+from jinja2 import Environment, TemplateSyntaxError
 from marshmallow.validate import OneOf, Range
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -33,7 +35,11 @@ class Config:
     ADMIN_TOKEN: str | None = field(default=None, repr=False)
     CORS_ORIGINS: tuple[str, ...] = ()
     FAIL_OPEN: bool = False
+    TRUSTED_PROXY_HOPS: int = 0
     RETRY_AFTER: int = 120
+    MAINTENANCE_TEMPLATE: Path | None = None
+    PUBLIC_URL: str = "http://127.0.0.1:8000"
+    BYPASS_NETWORKS: tuple[IPv4Network | IPv6Network, ...] = ()
     LOG_LEVEL: str = "INFO"
     MIGRATIONS: Path = ROOT / "migrations"
     MIGRATION_LOCK_WAIT: int = 300  # seconds, as the next two
@@ -58,7 +64,11 @@ class Config:
                 ADMIN_TOKEN=_token(env.str("ADMIN_TOKEN", ""), "ADMIN_TOKEN"),
                 CORS_ORIGINS=_origins(env.list("CORS_ORIGINS", [])),
                 FAIL_OPEN=env.bool("FAIL_OPEN", False),
+                TRUSTED_PROXY_HOPS=env.int("TRUSTED_PROXY_HOPS", cls.TRUSTED_PROXY_HOPS, validate=Range(0, 10)),
                 RETRY_AFTER=_seconds(env, "RETRY_AFTER"),
+                MAINTENANCE_TEMPLATE=_template(env.str("MAINTENANCE_TEMPLATE", "")),
+                PUBLIC_URL=_public_url(env.str("PUBLIC_URL", "") or f"http://127.0.0.1:{env.int('PORT', 8000)}"),
+                BYPASS_NETWORKS=_networks(env.list("BYPASS_NETWORKS", [])),
                 MIGRATION_LOCK_WAIT=_seconds(env, "MIGRATION_LOCK_WAIT"),
                 MIGRATION_LOCK_TIMEOUT=_seconds(env, "MIGRATION_LOCK_TIMEOUT"),
                 MIGRATION_STATEMENT_TIMEOUT=_seconds(env, "MIGRATION_STATEMENT_TIMEOUT"),
@@ -125,3 +135,40 @@ def _origins(items: list[str]) -> tuple[str, ...]:
                 f"CORS_ORIGINS: takes origins such as https://app.example.com with commas between, or *, not {origin!r}"
             )
     return origins
+
+
+def _public_url(text: str) -> str:
+    if not re.fullmatch(r"https?://([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:]+\])(:\d+)?(/[A-Za-z0-9._~/\-]*)?", text):
+        raise ConfigError(f"PUBLIC_URL: takes what visitors' browsers reach, such as https://example.com, not {text!r}")
+    return text.rstrip("/")
+
+
+def _networks(items: list[str]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(_network(item.strip()) for item in items)
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        network = ip_network(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"BYPASS_NETWORKS: takes networks such as 192.0.2.0/24 or 2001:db8::/32 with commas between; {error}"
+        ) from None
+    mapped = ip_network("::ffff:0:0/96")
+    if isinstance(network, IPv6Network) and network.subnet_of(mapped):  # type: ignore[arg-type]  # both are IPv6
+        raise ConfigError(f"BYPASS_NETWORKS: write {text} as the IPv4 network that it stands for")
+    return network
+
+
+def _template(text: str) -> Path | None:
+    """The path of a Jinja template that can be read and parsed."""
+    if not text:
+        return None
+    path = Path(text).absolute()
+    try:
+        Environment(autoescape=True).parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"MAINTENANCE_TEMPLATE: takes the path of a Jinja template in UTF-8; {error}") from None
+    except TemplateSyntaxError as error:
+        raise ConfigError(f"MAINTENANCE_TEMPLATE: {path} line {error.lineno}: {error.message}") from None
+    return path

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import getpass
+import logging
+import re
+import sys
+from datetime import timedelta
 from typing import Any
 
 import click
 from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
-from .database import Attribution, limit_waiting, unavailable
+from .access.attribution import checked_reason
+from .database import Attribution, unavailable
 from .errors import DatabaseUnavailable, DomainError, InvalidInput
 from .extensions import db
 from .live.loader import read
@@ -20,7 +25,8 @@ class Group(AppGroup):
     """A command group that ends with one line and code 2 where a domain error is raised."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        limit_waiting()
+        if sys.stderr.isatty():  # the one line of a command's own says what it did
+            logging.getLogger("dop_be").setLevel(logging.WARNING)
         try:
             return super().invoke(ctx)
         except InvalidInput as error:
@@ -32,15 +38,41 @@ class Group(AppGroup):
             raise Failure(unavailable(error).detail) from error
 
 
+class Duration(click.ParamType[timedelta]):
+    """A time such as 90s, 30m, 2h, 1d or 1h30m, as a timedelta."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        numbers = re.fullmatch(r"(?:(\d{1,5})d)?(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,5})s)?", value, re.ASCII)
+        days, hours, minutes, seconds = (int(number or 0) for number in numbers.groups()) if numbers else (0, 0, 0, 0)
+        duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        if not duration:
+            self.fail(f"{value!r} is no time such as 90s, 30m, 2h or 1d.", param, ctx)
+        return duration
+
+
+DURATION = Duration()
+
+
 class Failure(click.ClickException):
     """An error of one line that ends the command with code 2."""
 
     exit_code = 2
 
 
+reason_option = click.option("--reason", help="Why; recorded in the history.")
+
+
 def attribution(reason: str | None = None) -> Attribution:
-    """The shell's user, acting through the command line."""
-    return Attribution(getpass.getuser(), "cli", reason)
+    """The shell's user, acting through the command line.
+
+    Raises:
+        InvalidInput: the reason cannot be recorded.
+    """
+    return Attribution(getpass.getuser(), "cli", checked_reason(reason, "--reason"))
 
 
 def current_state() -> Snapshot:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import select
 import time
 from collections.abc import Iterator
@@ -21,10 +22,14 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from .errors import DatabaseUnavailable, DomainError, InvalidInput, one_line
+from .errors import DatabaseUnavailable, InvalidInput, one_line
 from .extensions import db
 
 TIME_LIMIT = 1.5  # seconds for one transaction, connecting and waiting for locks included; a write answers within 2
+# The server gives up first, so that a wait for a lock costs no connection and leaves no server process behind waiting.
+STATEMENT_LIMIT = 1200  # milliseconds
+LIMIT_STATEMENT = f"SET LOCAL statement_timeout = {STATEMENT_LIMIT}"
+ABANDONED_LIMIT = 5000  # milliseconds until the server undoes the transaction of a process that froze in it
 
 logger = logging.getLogger(__name__)
 
@@ -42,25 +47,22 @@ class Attribution:
 
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)  # on time.monotonic's clock
+interrupt: ContextVar[int | None] = ContextVar("interrupt", default=None)  # readable when this thread shall end
 
 
 @contextmanager
 def time_limit(seconds: float = TIME_LIMIT) -> Iterator[None]:
-    """Bound everything that PostgreSQL is asked within the block, together; needs `limit_waiting` in this process."""
-    token = _deadline.set(time.monotonic() + seconds)
+    """Bound everything that the database is asked within the block, together.
+
+    A frozen server or a cut network keeps a blocking psycopg2 call far past keepalives and statement_timeout; only a
+    wait of our own on the monotonic clock ends it. Migrations, which take their time, are never within such a block.
+    """
+    extensions.set_wait_callback(_wait)  # for the whole process, where it changes nothing outside of such blocks
+    token = _deadline.set(min(time.monotonic() + seconds, _deadline.get() or math.inf))
     try:
         yield
     finally:
         _deadline.reset(token)
-
-
-def limit_waiting() -> None:
-    """Make every psycopg2 call in this process obey `time_limit`.
-
-    A frozen server or a cut network keeps a blocking call far past keepalives and statement_timeout; only a wait of our
-    own on the monotonic clock ends it. For serving processes and commands, never for migrations, which take their time.
-    """
-    extensions.set_wait_callback(_wait)
 
 
 def _wait(connection: extensions.connection) -> None:
@@ -72,14 +74,19 @@ def wait_until(connection: extensions.connection, deadline: float | None) -> Non
     """Drive an asynchronous psycopg2 operation to its end.
 
     Raises:
-        psycopg2.OperationalError: `deadline`, in monotonic seconds, passed (None: never); the connection is unusable.
+        psycopg2.OperationalError: `deadline`, in monotonic seconds, passed (None: never), or this thread shall end; the
+            connection is unusable.
     """
+    ending = interrupt.get()
     while (state := connection.poll()) != extensions.POLL_OK:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         poller = select.poll()  # anew each time: connecting may go through several sockets
         poller.register(connection.fileno(), select.POLLOUT if state == extensions.POLL_WRITE else select.POLLIN)
-        if not poller.poll(None if left is None else left * 1000):
-            raise psycopg2.OperationalError("the database did not answer in time")
+        if ending is not None:
+            poller.register(ending, select.POLLIN)
+        ready = dict(poller.poll(None if left is None else left * 1000))
+        if not ready or ending in ready:
+            raise psycopg2.OperationalError("the database did not answer in time" if not ready else "interrupted")
 
 
 def engine_options(url: URL) -> dict[str, Any]:
@@ -87,8 +94,10 @@ def engine_options(url: URL) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         # isolation_level None takes transactions out of the driver's hands; see _begin. No pool: opening a file is
         # cheap, and a kept connection would go on in a file that was replaced by a backup.
-        return {"poolclass": NullPool, "connect_args": {"timeout": TIME_LIMIT, "isolation_level": None}}
+        arguments = {"timeout": TIME_LIMIT, "isolation_level": None}
+        return {"poolclass": NullPool, "hide_parameters": True, "connect_args": arguments}
     return {
+        "hide_parameters": True,  # an error's text, which may be logged, shows no values
         "pool_size": 2,
         "max_overflow": 6,
         "pool_timeout": TIME_LIMIT,
@@ -105,6 +114,7 @@ def init_app(app: Flask) -> None:
     if url.get_backend_name() == "sqlite":
         with app.app_context():
             event.listen(db.engine, "begin", _begin)
+            event.listen(db.engine, "commit", _limit_lock_wait)
 
 
 def _begin(connection: Connection) -> None:
@@ -113,16 +123,28 @@ def _begin(connection: Connection) -> None:
     A reader says so with the execution option `reading`. (SQLite, "File Locking And Concurrency"; SQLAlchemy on SQLite,
     "Serializable isolation / Savepoints / Transactional DDL")
     """
+    _limit_lock_wait(connection)
     reading = connection.get_execution_options().get("reading", False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _limit_lock_wait(connection: Connection) -> None:
+    """Keep SQLite's waits for locks, of which BEGIN and COMMIT are the ones, within the time limit together."""
+    if (deadline := _deadline.get()) is not None:
+        left = max(0, int((deadline - time.monotonic()) * 1000))
+        connection.connection.execute(f"PRAGMA busy_timeout = {left}")
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """One consistent view of the whole database for the block, without a lock that a writer would wait for."""
-    level = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
-    with time_limit(), engine.connect().execution_options(reading=True, **level) as connection:
-        yield connection
+    if engine.dialect.name == "sqlite":
+        with time_limit(), engine.connect().execution_options(reading=True) as connection:
+            yield connection
+    else:
+        with time_limit(), engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            connection.exec_driver_sql(LIMIT_STATEMENT)
+            yield connection
 
 
 @contextmanager
@@ -139,15 +161,12 @@ def writing(by: Attribution) -> Iterator[Session]:
             _announce(session, by)
             yield session
             session.commit()
-        except DomainError:
-            session.rollback()
-            raise
         except (IntegrityError, DataError) as error:
-            session.rollback()
             raise InvalidInput({"_schema": [one_line(error)]}) from error
         except SQLAlchemyError as error:
-            session.rollback()
             raise unavailable(error) from error
+        finally:
+            session.rollback()  # within the time limit, whatever was raised; after a commit there is nothing to undo
 
 
 def _announce(session: Session, by: Attribution) -> None:
@@ -156,12 +175,14 @@ def _announce(session: Session, by: Attribution) -> None:
     if session.get_bind().dialect.name == "postgresql":
         session.execute(
             text(
-                "SELECT set_config('statement_timeout', :limit, true), set_config('dop_be.actor', :actor, true),"
-                " set_config('dop_be.source', :source, true), set_config('dop_be.reason', :reason, true),"
-                " set_config('dop_be.request_id', :request_id, true)"
+                "SELECT set_config('statement_timeout', :limit, true),"
+                " set_config('idle_in_transaction_session_timeout', :abandoned, true),"
+                " set_config('dop_be.actor', :actor, true), set_config('dop_be.source', :source, true),"
+                " set_config('dop_be.reason', :reason, true), set_config('dop_be.request_id', :request_id, true)"
             ),
             {
-                "limit": str(int(TIME_LIMIT * 1000)),
+                "limit": str(STATEMENT_LIMIT),
+                "abandoned": str(ABANDONED_LIMIT),
                 "actor": by.actor,
                 "source": by.source,
                 "reason": by.reason or "",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from flask import Response, request
+from flask import json as flask_json
 from flask_smorest import Blueprint as SmorestBlueprint
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
@@ -27,7 +29,7 @@ class StrictParser(FlaskParser):
         return json_body()
 
     def handle_error(self, error: ValidationError, req: Any, schema: Schema, **kwargs: Any) -> NoReturn:
-        raise invalid(schema, error.messages["json"]) from error  # type: ignore[call-overload]  # webargs' own layout
+        raise invalid(schema, *error.messages.values()) from error  # type: ignore[union-attr]  # webargs: by location
 
 
 class Blueprint(SmorestBlueprint):
@@ -77,6 +79,15 @@ def answer(document: Document, *, vary: str | None = None) -> Response:
     if "If-None-Match" in request.headers and request.if_none_match.contains_weak(document.etag.strip('"')):
         return Response(status=304, headers=headers)
     return Response(document.body, headers=headers, content_type="application/json")
+
+
+def uncached(body: Mapping[str, Any], *, etag: str | None = None) -> Response:
+    """An answer made for this request alone, its members in their order."""
+    response = Response(flask_json.dumps(body, sort_keys=False), content_type="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    if etag is not None:
+        response.headers["ETag"] = etag
+    return response
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

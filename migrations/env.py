@@ -28,6 +28,7 @@ class PostgresqlImpl(postgresql.PostgresqlImpl):
         super().emit_begin()
         for name in ("lock_timeout", "statement_timeout"):
             self.static_output(f"SET LOCAL {name} = '{release.limits()[name]}';")
+        self.static_output(f"{release.SET_SOURCE};")
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from alembic.util import CommandError
 
 LOCK_KEY = 0x646F705F6265  # "dop_be" in hexadecimal: no other program's advisory lock is ours by chance
 LOCK_POLL_SECONDS = 0.2
+SET_SOURCE = "SET LOCAL dop_be.source = 'migration'"  # what the history says of settings that a migration changes
 DROP_EMPTY_VERSION_TABLE = """
 DO $$ BEGIN
     IF to_regclass('alembic_version') IS NOT NULL AND NOT EXISTS (SELECT FROM alembic_version) THEN
@@ -56,6 +57,7 @@ SET_LIMITS = "SELECT set_config(name, (CAST(%s AS jsonb)) ->> name, true) FROM p
 
 def limit_time(connection: sa.Connection) -> None:
     connection.exec_driver_sql(SET_LIMITS, (flask.json.dumps(limits()), list(limits())))
+    connection.exec_driver_sql(SET_SOURCE)
 
 
 def end_with_this_process(connection: sa.Connection) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from flask.testing import FlaskClient, FlaskCliRunner
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from config import Config
+from config import ROOT, Config
 from dop_be import create_app
 from dop_be.live import Live
 
@@ -26,6 +28,7 @@ from .postgres import Cluster, execute
 ADMIN_TOKEN = "test-admin-token-of-more-than-32-characters"
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 TEMPLATE = "dop_be_template"
+RUNTIME_ROLE = os.environ.get("TEST_RUNTIME_ROLE")  # the applications on PostgreSQL run in it, see access/test_roles.py
 
 
 def configuration(url: str, **changes: Any) -> Config:
@@ -42,12 +45,19 @@ def migrate(url: str) -> None:
     app.extensions["live"].stop()
 
 
+def grant(url: str, role: str) -> None:
+    """Let this role run the service, as the documentation says."""
+    command = ["psql", "-q", "-v", f"runtime={role}", "-f", str(ROOT / "deploy" / "grants.sql"), url]
+    subprocess.run(command, check=True)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> Iterator[None]:
     """No test sees this machine's own settings."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("DATABASE_URL", "LISTEN_DATABASE_URL", "ADMIN_TOKEN", "SECRET_KEY", "PORT", "WEB_CONCURRENCY"):
-            patch.delenv(name, raising=False)
+        for line in (ROOT / ".env.example").read_text().splitlines():
+            if line and not line.startswith("#"):
+                patch.delenv(line.partition("=")[0], raising=False)
         patch.setenv("FLASK_SKIP_DOTENV", "1")
         yield
 
@@ -79,7 +89,7 @@ def empty_postgresql(server_url: str) -> Iterator[Callable[..., str]]:
         return make_url(server_url).set(database=name).render_as_string(hide_password=False)
 
     yield make
-    for name in made:
+    for name in made if "TEST_DATABASE_URL" in os.environ else ():  # a private server goes as a whole
         execute(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
@@ -87,6 +97,8 @@ def empty_postgresql(server_url: str) -> Iterator[Callable[..., str]]:
 def migrated_postgresql(empty_postgresql: Callable[..., str]) -> str:
     url = empty_postgresql()
     migrate(url)
+    if RUNTIME_ROLE:
+        grant(url, RUNTIME_ROLE)
     return str(make_url(url).database)
 
 
@@ -116,6 +128,35 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def breakable_cluster() -> Iterator[tuple[Cluster, str]]:
+    """A server to break, with the name of a migrated database to copy; it writes to disk before it acknowledges."""
+    cluster = Cluster(fsync="on", max_connections="40")
+    try:
+        cluster.start()
+        execute(cluster.url(), f"CREATE DATABASE {TEMPLATE}")
+        migrate(cluster.url(TEMPLATE))
+        yield cluster, TEMPLATE
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
+def cluster(breakable_cluster: tuple[Cluster, str]) -> Iterator[Cluster]:
+    """A server that this test may stop, kill and freeze; it is whole again afterwards."""
+    cluster, _ = breakable_cluster
+    yield cluster
+    cluster.repair()
+
+
+@pytest.fixture
+def breakable_url(cluster: Cluster, breakable_cluster: tuple[Cluster, str]) -> str:
+    """A migrated database of this test's own on `cluster`."""
+    name = f"test_{secrets.token_hex(6)}"
+    execute(cluster.url(), f"CREATE DATABASE {name} TEMPLATE {breakable_cluster[1]}")
+    return cluster.url(name)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database of this test's own with nothing in it: the test runs on both kinds."""
@@ -131,6 +172,8 @@ def make_app() -> Iterator[Callable[..., Flask]]:
     made: list[Flask] = []
 
     def make(url: str, **changes: Any) -> Flask:
+        if RUNTIME_ROLE and url.startswith("postgresql"):
+            url = make_url(url).set(username=RUNTIME_ROLE).render_as_string(hide_password=False)
         app = create_app(configuration(url, **changes))
         app.testing = True
         made.append(app)

@@ -10,6 +10,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_running(process: int) -> bool:
+    """Whether it still runs: a zombie that its new parent has not buried yet holds nothing any more."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
 class Cluster:
     """One server on a free loopback port, with the superuser `postgres` and no passwords."""
 
@@ -72,21 +83,27 @@ class Cluster:
         processes = self.processes()
         for process in processes:
             os.kill(process, signal.SIGKILL)
-        while any(Path(f"/proc/{process}").exists() for process in processes):
+        while any(map(is_running, processes)):
             time.sleep(0.01)
-        (self._data / "postmaster.pid").unlink()
+        for lock in (self._data / "postmaster.pid", *self._directory.glob(".s.PGSQL.*")):
+            lock.unlink()
 
     def freeze(self) -> None:
-        for process in self.processes():
-            os.kill(process, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        for process in self.processes():
-            os.kill(process, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
+
+    def repair(self) -> None:
+        """Have the server run, whatever was done to it."""
+        if self._runs():
+            self.thaw()
+        else:
+            self.start()
 
     def remove(self) -> None:
         """End the server, whatever state it is in, and delete its files."""
-        if (self._data / "postmaster.pid").exists():
+        if self._runs():
             self.thaw()
             self.stop("immediate")
         shutil.rmtree(self._directory)
@@ -94,11 +111,19 @@ class Cluster:
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
+    def _runs(self) -> bool:
+        return (self._data / "postmaster.pid").exists()
+
     def processes(self) -> list[int]:
         """The postmaster and its children."""
         postmaster = int((self._data / "postmaster.pid").read_text().splitlines()[0])
         children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
         return [postmaster, *map(int, children)]
+
+    def _signal(self, sent: signal.Signals) -> None:
+        for process in self.processes():
+            with suppress(ProcessLookupError):  # a connection's process may just have ended
+                os.kill(process, sent)
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         command = [str(binaries() / program), *map(str, arguments)]
@@ -106,6 +131,20 @@ class Cluster:
         if done.returncode != 0:
             log = self.log.read_text() if self.log.exists() else ""
             raise RuntimeError(f"{program} failed: {done.stderr}{log}")
+
+
+@contextmanager
+def connections_used_up(url: str) -> Iterator[Callable[[], None]]:
+    """Take every connection that the server has left, for the block; again with what this yields."""
+    with ExitStack() as stack:
+
+        def use_up() -> None:
+            with suppress(psycopg2.OperationalError):
+                while True:
+                    stack.callback(psycopg2.connect(url).close)
+
+        use_up()
+        yield use_up
 
 
 def execute(url: str, *statements: str) -> list[tuple[Any, ...]]:

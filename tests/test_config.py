@@ -28,6 +28,16 @@ BAD = [
     ("FAIL_OPEN", "maybe"),
     ("RETRY_AFTER", "0"),
     ("RETRY_AFTER", "soon"),
+    ("MAINTENANCE_TEMPLATE", "/nowhere/page.html"),
+    ("PUBLIC_URL", "example.com"),
+    ("PUBLIC_URL", "javascript://example.com"),
+    ("PUBLIC_URL", "https://user@example.com"),
+    ("PUBLIC_URL", "https://example.com/?next=/"),
+    ("TRUSTED_PROXY_HOPS", "-1"),
+    ("TRUSTED_PROXY_HOPS", "true"),
+    ("BYPASS_NETWORKS", "192.0.2.1/24"),
+    ("BYPASS_NETWORKS", "192.0.2.0/24,office"),
+    ("BYPASS_NETWORKS", "::ffff:192.0.2.0/120"),
     ("LOG_LEVEL", "LOUD"),
     ("MIGRATION_LOCK_WAIT", "-1"),
     ("MIGRATION_LOCK_TIMEOUT", "5s"),
@@ -119,6 +129,27 @@ def test_lists_and_flags_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config.from_env()
     assert config.CORS_ORIGINS == ("https://a.example.com", "http://localhost:5173")
     assert config.FAIL_OPEN is True
+
+
+def test_networks_and_addresses_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BYPASS_NETWORKS", "192.0.2.0/24, 2001:db8::/32,203.0.113.9")
+    monkeypatch.setenv("PUBLIC_URL", "https://example.com/")
+    config = Config.from_env()
+    assert list(map(str, config.BYPASS_NETWORKS)) == ["192.0.2.0/24", "2001:db8::/32", "203.0.113.9/32"]
+    assert config.PUBLIC_URL == "https://example.com"
+
+
+def test_the_public_url_follows_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Config.from_env().PUBLIC_URL == "http://127.0.0.1:8000"
+    monkeypatch.setenv("PORT", "5000")
+    assert Config.from_env().PUBLIC_URL == "http://127.0.0.1:5000"
+
+
+def test_a_template_that_does_not_parse_is_named_with_its_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("<h1>\n{% if %}")
+    monkeypatch.setenv("MAINTENANCE_TEMPLATE", str(tmp_path / "page.html"))
+    with pytest.raises(ConfigError, match=r"^MAINTENANCE_TEMPLATE: .*/page\.html line 2: [^\n]+$"):
+        Config.from_env()
 
 
 def test_secrets_do_not_show_in_a_representation(monkeypatch: pytest.MonkeyPatch) -> None:

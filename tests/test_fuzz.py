@@ -29,7 +29,7 @@ VALUES = st.recursive(
 DOCUMENTS = st.dictionaries(NAMES, VALUES, max_size=4).map(lambda value: json.dumps(value).encode())
 BODIES = DOCUMENTS | VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=200)
 HEADER = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, blacklist_characters="\x7f"), max_size=60)
-ANSWERS = {200, 400, 401, 403, 412, 413, 415, 422, 428}
+ANSWERS = {200, 400, 401, 403, 412, 413, 415, 422, 428, 429}
 fuzz = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass
-from hashlib import sha256
+from datetime import UTC, datetime
 from typing import NoReturn
 
 from flask import current_app, request
@@ -12,9 +11,11 @@ from flask_httpauth import HTTPTokenAuth
 
 from ..database import Attribution
 from ..errors import Forbidden, Unauthorized
+from ..live import live
+from . import tokens
+from .attribution import change_reason, request_id
 
-SCOPES = ("settings:read", "settings:write", "maintenance:write")
-IMPLIED = {"settings:write": "settings:read"}
+ADMIN = "admin"  # the name of whoever holds ADMIN_TOKEN
 
 auth = HTTPTokenAuth(scheme="Bearer", realm="dop_be")
 
@@ -27,7 +28,12 @@ class Principal:
     scopes: frozenset[str]
 
     def attribution(self) -> Attribution:
-        return Attribution(self.name, "api")
+        """Who makes the change that this request asks for, and why.
+
+        Raises:
+            InvalidInput: its reason is not readable.
+        """
+        return Attribution(self.name, "api", change_reason(), request_id())
 
 
 def may_read_all() -> bool:
@@ -41,7 +47,7 @@ def may_read_all() -> bool:
     authorization = request.authorization
     principal = _principal(authorization.token or "") if authorization and authorization.type == "bearer" else None
     if principal is None:
-        raise _unauthorized()
+        _reject()
     return "settings:read" in principal.scopes
 
 
@@ -57,24 +63,30 @@ def _scopes(principal: Principal) -> list[str]:
 
 @auth.error_handler
 def _refuse(status: int) -> NoReturn:
-    if not current_app.config["ADMIN_TOKEN"]:
-        raise Forbidden("No token can write here: set ADMIN_TOKEN, at least 32 characters, and start again.")
+    if not current_app.config["ADMIN_TOKEN"] and not live().require().tokens:
+        raise Forbidden("There is no token: set ADMIN_TOKEN, at least 32 characters, or run `flask tokens create`.")
     if status == 403:
         raise Forbidden("The token lacks the scope for this.")
-    raise _unauthorized()
+    _reject()
 
 
-def _principal(token: str) -> Principal | None:
-    # Digests have one length, so that comparing them tells nothing about the length of the token either.
+def _principal(text: str) -> Principal | None:
+    """Whom this token names.
+
+    Raises:
+        StateUnknown: it is not ADMIN_TOKEN, and this process has never seen which others there are.
+    """
+    if not text:
+        return None
     admin_token = current_app.config["ADMIN_TOKEN"]
-    if admin_token and hmac.compare_digest(_digest(token), _digest(admin_token)):
-        return Principal("admin", frozenset(SCOPES))
-    return None
+    if admin_token and tokens.same(text, admin_token):
+        return Principal(ADMIN, frozenset(tokens.SCOPES))
+    token = tokens.find(live().require().tokens, text, datetime.now(UTC))
+    return Principal(token.name, token.scopes) if token else None
 
 
-def _digest(token: str) -> bytes:
-    return sha256(token.encode("utf-8", "surrogateescape")).digest()
-
-
-def _unauthorized() -> Unauthorized:
-    return Unauthorized("Send a valid token as Authorization: Bearer <token>.")
+def _reject() -> NoReturn:
+    """Answer a failed authentication; one that presented something may have been a guess, and is counted."""
+    if "Authorization" in request.headers:
+        current_app.extensions["guessing"].failed(request.remote_addr)
+    raise Unauthorized("Send a valid token as Authorization: Bearer <token>.")

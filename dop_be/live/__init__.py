@@ -5,20 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from flask import Flask, current_app
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from ..database import limit_waiting
+from .. import database
+from ..database import Attribution
 from ..errors import StateUnknown, one_line
 from ..extensions import db
-from .feeds import Feed, Wake, open_feed
-from .loader import read
+from .feeds import ERRORS, Feed, Feeds, Wake
+from .loader import Mark, Reading, read, read_within
 from .snapshot import Snapshot
 from .watcher import Watcher
 
@@ -30,7 +33,7 @@ logger = logging.getLogger(__name__)
 class Status:
     """What the last look at the database found; `error` is None while it answers, `confirmed_at` is monotonic."""
 
-    error: str | None = "the database was not read yet"
+    error: str | None = None
     alembic_revision: str | None = None
     complete: bool = False  # the settings row is there and readable
     confirmed_at: float | None = None
@@ -43,9 +46,10 @@ class Live:
         self.snapshot: Snapshot | None = None
         self.status = Status()
         self.on_alembic_revision: Callable[[Status], None] | None = None  # told at start, and after a migration
-        self._engine, self._listen_url = engine, listen_url
+        self._engine, self._feeds = engine, Feeds(engine, listen_url)
         self._watcher: Watcher | None = None
         self._starting = threading.Lock()
+        self._stopping = False
         self._looked = threading.Event()
         self._swapping = threading.Lock()
         self._begun = 0  # how many readings have begun
@@ -60,16 +64,14 @@ class Live:
         if self.snapshot is None:
             self.start()
         if self.snapshot is None:
-            raise StateUnknown(
-                f"The state of the database was never seen: {self.status.error or 'it has no settings'}."
-            )
+            raise StateUnknown("The state of the database was never seen; the log says why.")
         return self.snapshot
 
     def start(self) -> None:
         """Start the watcher of this process, once, and wait a little for the first reading."""
         with self._starting:
             if self._watcher is None or not self._watcher.is_alive():
-                limit_waiting()
+                self._stopping = False
                 self._watcher = Watcher(self)
                 self._watcher.start()
                 self._looked.wait(FIRST_READING_SECONDS)
@@ -77,7 +79,8 @@ class Live:
     def stop(self) -> None:
         """End the watcher and close every connection."""
         with self._starting:
-            if self._watcher is not None and self._watcher.is_alive():
+            self._stopping = True  # what the watcher is asking is cut off, and that is no news
+            if self._watcher is not None:
                 self._watcher.stop()
             self._watcher = None
         self._engine.dispose()
@@ -86,46 +89,75 @@ class Live:
     def version(self) -> int | None:
         return self.snapshot.version if self.snapshot else None
 
+    @property
+    def mark(self) -> Mark | None:
+        """What the snapshot was loaded for; None where what was found last is no complete state."""
+        status = self.status
+        if self.snapshot is None or not status.complete or status.alembic_revision is None:
+            return None
+        return self.snapshot.version, status.alembic_revision
+
     def open_feed(self, wake: Wake) -> AbstractContextManager[Feed]:
-        return open_feed(self._engine, self._listen_url, wake)
+        return self._feeds.open(wake)
 
     def refresh(self) -> bool:
         """Look at the database and take what it says; whether that was a complete state. `status` keeps failures."""
-        with self._swapping:
-            self._begun += 1
-            began = self._begun
+        began = self.begin()
         try:
             reading = read(self._engine)
         except SQLAlchemyError as error:
-            self.lose(one_line(error))
+            self.lose(error)
             return False
-        if self.status.error and self.status.confirmed_at:
+        self.take(reading, began)
+        return reading.snapshot is not None
+
+    def confirm(self) -> None:
+        """Note that the database was just asked, and that the snapshot is what it says."""
+        self.status = replace(self.status, error=None, confirmed_at=time.monotonic())
+        self._extend()
+
+    def lose(self, error: Exception) -> None:
+        """Note that the database does not answer; the snapshot stays. The log is told once, with a fault of our own."""
+        reason = one_line(error)
+        if self.status.error is None and not self._stopping:
+            fault = None if isinstance(error, ERRORS) else error
+            logger.warning("lost the database, the last known state stays in force: %s", reason, exc_info=fault)
+        self.status = replace(self.status, error=reason)
+        self._looked.set()
+        self._extend()
+
+    def _extend(self, now: datetime | None = None) -> None:
+        """Expand the planned windows anew when the UTC day is over; the database need not answer for that."""
+        now = now or datetime.now(UTC)
+        snapshot = self.snapshot
+        if snapshot is None or snapshot.timeline.made_at.date() == now.date():
+            return
+        extended = snapshot.extended(now)
+        with self._swapping:
+            if self.snapshot is snapshot:
+                self.snapshot = extended
+
+    def begin(self) -> int:
+        """Number a reading that begins now, for `take`."""
+        with self._swapping:
+            self._begun += 1
+            return self._begun
+
+    def take(self, reading: Reading, began: int) -> None:
+        """Note what a reading found, and put its snapshot in force unless a newer one is."""
+        if self.status.error is not None:
             logger.info("the database answers again")
         if reading.snapshot is not None:
-            self._take(reading.snapshot, began)
+            self._swap(reading.snapshot, began)
         known = self.status
         self.status = Status(None, reading.alembic_revision, reading.snapshot is not None, time.monotonic())
         self._looked.set()
         moved = known.confirmed_at is None or known.alembic_revision != reading.alembic_revision
         if moved and self.on_alembic_revision is not None:
             self.on_alembic_revision(self.status)
-        return reading.snapshot is not None
 
-    def confirm(self) -> None:
-        """Note that the database was just asked, and that the snapshot is what it says."""
-        status = self.status
-        self.status = Status(None, status.alembic_revision, status.complete, time.monotonic())
-
-    def lose(self, reason: str) -> None:
-        """Note that the database does not answer; the snapshot stays."""
-        status = self.status
-        if status.error != reason:
-            logger.warning("the database does not answer, the last known state stays in force: %s", reason)
-        self.status = Status(reason, status.alembic_revision, status.complete, status.confirmed_at)
-        self._looked.set()
-
-    def _take(self, snapshot: Snapshot, began: int) -> None:
-        """Swap: a reading that began after the last swap always wins, an older one only with a higher version."""
+    def _swap(self, snapshot: Snapshot, began: int) -> None:
+        """A reading that began after the last swap always wins, an older one only with a higher version."""
         with self._swapping:
             current = self.snapshot
             if current is not None and snapshot.version <= current.version and began <= self._begun_at_swap:
@@ -134,6 +166,24 @@ class Live:
                 logger.warning("the database went back from version %d to %d", current.version, snapshot.version)
             self.snapshot = snapshot
             self._begun_at_swap = self._begun
+
+
+@contextmanager
+def writing(by: Attribution) -> Iterator[Session]:
+    """`database.writing`, after which this process serves the new state at once.
+
+    The state is read before the commit, within its time limit, so that nothing can fail between the two. It is what
+    will be committed: a change has locked the row of `live_state`, which every other change needs too. Where no state
+    is in force yet, as in a command, nothing is read.
+    """
+    state = live()
+    with database.writing(by) as session:
+        yield session
+        session.flush()
+        began = state.begin()
+        reading = read_within(session.connection()) if state.snapshot else None
+    if reading is not None:
+        state.take(reading, began)
 
 
 def init_app(app: Flask) -> None:

@@ -1,4 +1,4 @@
-"""Where a watcher hears of changes: NOTIFY on PostgreSQL, a poll behind a pooler, the file's own counter on SQLite."""
+"""Where a watcher hears of changes: NOTIFY on PostgreSQL, a poll where LISTEN fails, the file's counter on SQLite."""
 
 from __future__ import annotations
 
@@ -8,30 +8,36 @@ import select
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psycopg2
+import psycopg2.errors
 from sqlalchemy import Engine, func
 from sqlalchemy import select as sql_select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..database import lacks_schema, reading, time_limit, wait_until
-from .models import LiveState
+from ..database import LIMIT_STATEMENT, time_limit, wait_until
+from ..errors import one_line
+from .loader import MARK, Mark, as_mark, read_mark
 
 CHANNEL = "dop_be"
 ANSWER_SECONDS = 1.5  # how long the listener's connection may take for anything: longer means frozen
 SELF_TEST_SECONDS = 1.0
+SELF_TEST = "test "  # how the self-test's payloads begin; all others are versions
 SQLITE_POLL_SECONDS = 0.05
-POOLER_POLL_SECONDS = 0.25
-POOLER_RETRY_SECONDS = 60.0  # after which a polling watcher tries to listen again
-VERSION = sql_select(LiveState.version)
+POLL_SECONDS = 0.25  # where LISTEN does not work
+RETRY_FAILED, RETRY_DEAF = 5.0, 300.0  # seconds after which a polling watcher tries to listen again
 ERRORS = (psycopg2.Error, SQLAlchemyError, sqlite3.Error, OSError)
 
 logger = logging.getLogger(__name__)
+
+
+class Reopen(Exception):
+    """The feed has to be opened again, and nothing is wrong."""
 
 
 class Wake:
@@ -41,9 +47,14 @@ class Wake:
         self._ours, self._theirs = socket.socketpair()
         self.is_set = False
 
+    def fileno(self) -> int:
+        return self._ours.fileno()
+
     def set(self) -> None:
-        self.is_set = True
-        self._theirs.send(b"!")
+        if not self.is_set:
+            self.is_set = True
+            with suppress(OSError):  # closed: who waited has seen it already
+                self._theirs.send(b"!")
 
     def wait(self, seconds: float, also: int | None = None) -> bool:
         """Wait for `also`, a file descriptor, to become readable; False when time is up or the wake was set."""
@@ -62,29 +73,63 @@ class Wake:
 class Feed(Protocol):
     """One open source of changes."""
 
-    def wait(self, seconds: float, version: int | None) -> bool:
-        """Wait until the state may differ from `version`, or for `seconds`; whether it may differ.
+    def wait(self, seconds: float, loaded: Mark | None) -> bool:
+        """Wait until the state may differ from the `loaded` one, or for `seconds`; whether it may differ.
 
         Raises:
-            one of ERRORS: the source is gone, and has to be opened again.
+            Reopen: the source has to be opened again.
+            one of ERRORS: it is gone, and has to be opened again.
         """
 
 
-@contextmanager
-def open_feed(engine: Engine, listen_url: URL, wake: Wake) -> Iterator[Feed]:
-    """Open the feed that fits the database; what happens after this returns is heard, so read the state then."""
-    if engine.dialect.name == "sqlite":
-        feed = SQLiteFeed(str(engine.url.database), wake)
-        try:
-            yield feed
-        finally:
-            feed.close()
-        return
-    listener = Listener(engine, listen_url, wake)
-    try:
-        yield listener if listener.hears() else PoolerFeed(engine, wake)
-    finally:
-        listener.close()
+class Feeds:
+    """Opens the feed that fits the database; what happens after that is heard, so read the state then."""
+
+    def __init__(self, engine: Engine, listen_url: URL) -> None:
+        self._engine, self._url = engine, listen_url
+        self._polling = False
+
+    @contextmanager
+    def open(self, wake: Wake) -> Iterator[Feed]:
+        """Open a feed for the block.
+
+        Raises:
+            one of ERRORS: the database does not answer.
+        """
+        if self._engine.dialect.name == "sqlite":
+            with closing(SQLiteFeed(str(self._engine.url.database), wake)) as feed:
+                yield feed
+        elif (listener := self._listener(wake)) is None:
+            yield PollFeed(self._engine, wake, RETRY_FAILED)
+        else:
+            with closing(listener):
+                if hears := listener.hears(self._engine):
+                    self._polling = False
+                    yield listener
+            if not hears:
+                self._warn("it hears nothing, as through a transaction pooler")
+                yield PollFeed(self._engine, wake, RETRY_DEAF)
+
+    def _listener(self, wake: Wake) -> Listener | None:
+        """A listener; None where only that fails, while the database itself answers."""
+        for last in (False, True):  # twice, since the database may just have come back
+            try:
+                return Listener(self._engine.dialect.create_connect_args(self._url)[1], wake)
+            except psycopg2.Error as error:
+                read_mark(self._engine)
+                if last:
+                    self._warn(one_line(error))
+        return None
+
+    def _warn(self, reason: str) -> None:
+        if not self._polling:
+            logger.warning(
+                "LISTEN does not work, polling every %s s instead; LISTEN_DATABASE_URL takes the URL of a direct"
+                " connection: %s",
+                POLL_SECONDS,
+                reason,
+            )
+        self._polling = True
 
 
 class SQLiteFeed:
@@ -92,16 +137,21 @@ class SQLiteFeed:
 
     def __init__(self, path: str, wake: Wake) -> None:
         self._path, self._wake = Path(path), wake
-        self._connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=ANSWER_SECONDS)
-        self._file = Path(path).stat().st_ino
-        self._seen = self._data_version()
+        self._file = self._path.stat().st_ino  # before connecting, so that a file replaced between is noticed
+        uri = f"{self._path.absolute().as_uri()}?mode=rw"
+        self._connection = sqlite3.connect(uri, uri=True, timeout=ANSWER_SECONDS)
+        try:
+            self._seen = self._data_version()
+        except sqlite3.Error:
+            self.close()
+            raise
 
-    def wait(self, seconds: float, version: int | None) -> bool:
+    def wait(self, seconds: float, loaded: Mark | None) -> bool:
         deadline = time.monotonic() + seconds
         while not self._wake.is_set and time.monotonic() < deadline:
             self._wake.wait(SQLITE_POLL_SECONDS)
             if self._path.stat().st_ino != self._file:
-                raise OSError("the database file was replaced")
+                raise Reopen
             if (seen := self._data_version()) != self._seen:
                 self._seen = seen
                 return True
@@ -117,95 +167,80 @@ class SQLiteFeed:
 class Listener:
     """LISTEN on a direct, asynchronous connection that is never waited for longer than ANSWER_SECONDS."""
 
-    def __init__(self, engine: Engine, url: URL, wake: Wake) -> None:
-        self._engine, self._wake = engine, wake
-        arguments = dict(engine.dialect.create_connect_args(url)[1])
-        arguments |= {"application_name": "dop_be listener", "async_": 1}
-        self._connection = psycopg2.connect(**arguments)
+    def __init__(self, arguments: Mapping[str, Any], wake: Wake) -> None:
+        self._wake = wake
+        self._connection = psycopg2.connect(**{**arguments, "application_name": "dop_be listener", "async_": 1})
         try:
             wait_until(self._connection, time.monotonic() + ANSWER_SECONDS)
             self._execute(f"LISTEN {CHANNEL}")
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
 
-    def hears(self) -> bool:
+    def hears(self, engine: Engine) -> bool:
         """Send a notification through another connection and see whether it arrives: a transaction pooler swallows it.
 
         What else arrives meanwhile needs no answer, since the state is read after this.
         """
-        nonce = secrets.token_hex(8)
-        with time_limit(), self._engine.connect() as connection:
-            connection.execute(sql_select(func.pg_notify(CHANNEL, nonce)))
+        payload = SELF_TEST + secrets.token_hex(8)
+        with time_limit(), engine.connect() as connection:
+            connection.execute(sql_select(func.pg_notify(CHANNEL, payload)))
             connection.commit()
         deadline = time.monotonic() + SELF_TEST_SECONDS
         while (left := deadline - time.monotonic()) > 0 and not self._wake.is_set:
-            if nonce in self._payloads(left):
+            if payload in self._payloads(left):
                 return True
-        logger.warning(
-            "LISTEN hears nothing, as through a transaction pooler: polling every %s s instead;"
-            " LISTEN_DATABASE_URL takes the URL of a direct connection",
-            POOLER_POLL_SECONDS,
-        )
-        return False
+        return self._wake.is_set
 
-    def wait(self, seconds: float, version: int | None) -> bool:
+    def wait(self, seconds: float, loaded: Mark | None) -> bool:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            payloads = self._payloads(left)
+            versions = [payload for payload in self._payloads(left) if not payload.startswith(SELF_TEST)]
             if self._wake.is_set:
                 return False
-            if any(payload.isdigit() and int(payload) != version for payload in payloads):
+            # They come in the order of commits, so that the last one speaks for all.
+            if versions and (loaded is None or versions[-1] != str(loaded[0])):
                 return True
-        return self._version() != version
+        return self._mark() != loaded
 
     def close(self) -> None:
         self._connection.close()
 
     def _payloads(self, seconds: float) -> list[str]:
-        if self._wake.wait(seconds, also=self._connection.fileno()):
+        # What came along with the answer to a statement is here already, and makes nothing readable.
+        if not self._connection.notifies and self._wake.wait(seconds, also=self._connection.fileno()):
             wait_until(self._connection, time.monotonic() + ANSWER_SECONDS)
         payloads = [notify.payload for notify in self._connection.notifies]
         self._connection.notifies.clear()
         return payloads
 
-    def _version(self) -> int | None:
-        """Ask for the version, which tells also that the server is alive; None where there is no such table yet."""
+    def _mark(self) -> Mark | None:
+        """Ask the database, which tells also that it is alive; None where it has no state to load."""
         try:
-            rows = self._execute(str(VERSION))
+            return as_mark(self._execute(f"{LIMIT_STATEMENT}; {MARK}"))
         except psycopg2.errors.UndefinedTable:
             return None
-        return int(rows[0][0]) if rows else None
 
-    def _execute(self, statement: str) -> list[tuple[int]]:
+    def _execute(self, statement: str) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
             cursor.execute(statement)
             wait_until(self._connection, time.monotonic() + ANSWER_SECONDS)
             return cursor.fetchall() if cursor.description else []
 
 
-class PoolerFeed:
-    """Asks for the version again and again, where LISTEN does not work."""
+class PollFeed:
+    """Asks the database again and again, where LISTEN does not work; `retry` seconds later that is tried again."""
 
-    def __init__(self, engine: Engine, wake: Wake) -> None:
+    def __init__(self, engine: Engine, wake: Wake, retry: float) -> None:
         self._engine, self._wake = engine, wake
-        self._retry_at = time.monotonic() + POOLER_RETRY_SECONDS
+        self._retry_at = time.monotonic() + retry
 
-    def wait(self, seconds: float, version: int | None) -> bool:
+    def wait(self, seconds: float, loaded: Mark | None) -> bool:
+        if time.monotonic() > self._retry_at:
+            raise Reopen
         deadline = time.monotonic() + seconds
         while not self._wake.is_set and time.monotonic() < deadline:
-            self._wake.wait(POOLER_POLL_SECONDS)
-            if self._version() != version:
+            self._wake.wait(POLL_SECONDS)
+            if not self._wake.is_set and read_mark(self._engine) != loaded:
                 return True
-        if time.monotonic() > self._retry_at:
-            raise OSError("time to try LISTEN again")
         return False
-
-    def _version(self) -> int | None:
-        try:
-            with reading(self._engine) as connection:
-                return connection.scalar(VERSION)
-        except SQLAlchemyError as error:
-            if lacks_schema(error):
-                return None
-            raise

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Engine, MetaData, String, Table, func, inspect, select, true
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, exists, func, inspect, select, true
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DBAPIError
 
+from ..access.models import IN_FORCE, ApiToken
+from ..access.tokens import Token, with_implied
 from ..database import lacks_schema, reading
+from ..maintenance.bypass.models import Bypass
+from ..maintenance.models import MaintenanceWindow
+from ..maintenance.schedule import Window, is_sound
 from ..settings.models import SystemSettings, shown
 from .models import LiveState
 from .snapshot import Snapshot, build
 
+Mark = tuple[int, str]  # the version and the Alembic revision: what both are for, a loaded state is current
+
 ALEMBIC_VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32)))
-# One statement, hence one view of the database, also where there is no settings row.
-STATE = select(
-    select(func.max(ALEMBIC_VERSION.c.version_num)).scalar_subquery().label("alembic_revision"),
-    LiveState.version,
-    *shown(),
-).select_from(LiveState.__table__.outerjoin(SystemSettings.__table__, true()))
+ALEMBIC_REVISION = select(func.max(ALEMBIC_VERSION.c.version_num)).scalar_subquery().label("alembic_revision")
+# One statement, so that the row is there also where there are no settings.
+STATE = select(ALEMBIC_REVISION, LiveState.version, *shown()).select_from(
+    LiveState.__table__.outerjoin(SystemSettings.__table__, true())
+)
+WINDOWS = select(MaintenanceWindow.__table__).order_by(MaintenanceWindow.starts_at, MaintenanceWindow.id)
+# No row where there are no settings: TRUNCATE raises no version.
+MARK = select(LiveState.version, ALEMBIC_REVISION).where(exists().select_from(SystemSettings))
+TOKENS = select(ApiToken.id, ApiToken.name, ApiToken.digest, ApiToken.scopes, ApiToken.expires_at).where(IN_FORCE)
+BYPASSES = select(Bypass.digest, Bypass.expires_at)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,14 +56,37 @@ def read(engine: Engine) -> Reading:
     """
     try:
         with reading(engine) as connection:
-            state = connection.execute(STATE).mappings().one_or_none()
+            return read_within(connection)
     except DBAPIError as error:
         if not lacks_schema(error):
             raise
-        return Reading(alembic_revision(engine), None)
+    return Reading(alembic_revision(engine), None)
+
+
+def read_within(connection: Connection) -> Reading:
+    """`read`, in a transaction that is open already."""
+    state = connection.execute(STATE).mappings().one_or_none()
     if state is None:
-        return Reading(alembic_revision(engine), None)
-    return Reading(state["alembic_revision"], _snapshot(state))
+        return Reading(connection.scalar(select(ALEMBIC_REVISION)), None)
+    if state["id"] is None:
+        return Reading(state["alembic_revision"], None)
+    return Reading(state["alembic_revision"], _snapshot(state, connection))
+
+
+def read_mark(engine: Engine) -> Mark | None:
+    """What the database is at, None where it has no state to load; raises as `read` does."""
+    try:
+        with reading(engine) as connection:
+            return as_mark(connection.execute(MARK).all())
+    except DBAPIError as error:
+        if not lacks_schema(error):
+            raise
+    return None
+
+
+def as_mark(rows: Sequence[Sequence[Any]]) -> Mark | None:
+    """The mark in what MARK selects."""
+    return (rows[0][0], rows[0][1]) if rows else None
 
 
 def alembic_revision(engine: Engine) -> str | None:
@@ -54,12 +94,30 @@ def alembic_revision(engine: Engine) -> str | None:
     with reading(engine) as connection:
         if not inspect(connection).has_table(ALEMBIC_VERSION.name):
             return None
-        revision: str | None = connection.scalar(select(func.max(ALEMBIC_VERSION.c.version_num)))
+        revision: str | None = connection.scalar(select(ALEMBIC_REVISION))
         return revision
 
 
-def _snapshot(state: RowMapping) -> Snapshot | None:
-    if state["id"] is None:
-        return None
-    settings: dict[str, Any] = {column.key: state[column.key] for column in shown()}
-    return build(state["version"], settings)
+def _snapshot(state: RowMapping, connection: Connection) -> Snapshot:
+    windows = [Window(**row) for row in connection.execute(WINDOWS).mappings()]
+    for window in windows:
+        if not is_sound(window):
+            _complain(window)
+    return build(
+        state["version"],
+        {column.key: state[column.key] for column in shown()},
+        tokens={row["id"]: _token(row) for row in connection.execute(TOKENS).mappings()},
+        bypasses={row.digest: row.expires_at for row in connection.execute(BYPASSES)},
+        windows=windows,
+        now=datetime.now(UTC),
+    )
+
+
+def _token(row: RowMapping) -> Token:
+    return Token(row["name"], row["digest"], with_implied(row["scopes"]), row["expires_at"])
+
+
+@cache
+def _complain(window: Window) -> None:
+    """Say it once, not with every reading."""
+    logger.error("window %s has a time zone or rule that cannot be read: only its first time counts", window.id)

@@ -1,38 +1,51 @@
-"""`flask maintenance …`: the switch for a shell, which works with every web process down."""
+"""`flask maintenance …`: the switch and the planned windows for a shell, which works with every web process down."""
 
 from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
 
 import click
 from flask import Flask
 
-from ..commands import Group, attribution, current_state
+from ..commands import DURATION, Group, attribution, current_state, reason_option
 from ..settings.models import MESSAGE_LENGTH, MODES
 from ..settings.schemas import parse, timestamp
 from . import service
-from .policy import Maintenance, in_force
-from .schemas import SwitchSchema
+from .policy import Maintenance
+from .schedule import Occurrence, Window, current
+from .schemas import SwitchSchema, WindowSchema
 
 IN_MAINTENANCE = 1
 
-group = Group("maintenance", help="Turn maintenance on and off, and see what is in force.")
+group = Group("maintenance", help="Turn maintenance on and off, plan it, and see what is in force.")
+mode_option = click.option(
+    "--mode", type=click.Choice(MODES), default=MODES[0], show_default=True, help="What is refused."
+)
+message_option = click.option("--message", help=f"What visitors are told, up to {MESSAGE_LENGTH} characters.")
 
 
 @group.command("on")
-@click.option("--mode", type=click.Choice(MODES), default=MODES[0], show_default=True, help="What is refused.")
-@click.option("--message", help=f"What visitors are told, up to {MESSAGE_LENGTH} characters.")
-def on(mode: str, message: str | None) -> None:
-    """Turn maintenance on."""
-    wanted = parse(SwitchSchema(), {"active": True, "mode": mode, "message": message})
-    change = service.switch(attribution(), **wanted)
-    already = "" if change.names else "already "
-    click.echo(f"maintenance is {already}{described(in_force(change.after))}")
+@mode_option
+@message_option
+@click.option("--for", "duration", type=DURATION, help="End by itself after this time, such as 30m, 2h or 1d.")
+@reason_option
+def on(mode: str, message: str | None, duration: timedelta | None, reason: str | None) -> None:
+    """Turn maintenance on, until it is turned off or for a time."""
+    until = duration and (datetime.now(UTC) + duration).isoformat()
+    wanted = parse(SwitchSchema(), {"active": True, "mode": mode, "message": message, "until": until})
+    outcome = service.switch(attribution(reason), **wanted)
+    already = "" if outcome.changed else "already "
+    click.echo(f"maintenance is {already}{described(outcome.phase.maintenance)}")
 
 
 @group.command("off")
-def off() -> None:
-    """Turn maintenance off."""
-    change = service.switch(attribution(), active=False)
-    click.echo(f"maintenance is {'off' if change.before['is_maintain'] else 'already off'}")
+@reason_option
+def off(reason: str | None) -> None:
+    """Turn maintenance off, and end the windows that are open."""
+    outcome = service.switch(attribution(reason), active=False)
+    ended = "".join(f"; ended window {_occurrence(occurrence)}" for occurrence in outcome.ended)
+    click.echo(f"maintenance is {'off' if outcome.changed else 'already off'}{ended}")
 
 
 @group.command("status")
@@ -40,12 +53,43 @@ def off() -> None:
 @click.pass_context
 def status(ctx: click.Context, *, as_json: bool) -> None:
     """Say what is in force; exit code 0 open, 1 in maintenance, 2 anything else."""
-    snapshot = current_state()
+    phase = current_state().phase
     if as_json:
-        click.echo(snapshot.maintenance_document.body, nl=False)
+        click.echo(phase.document.body, nl=False)
     else:
-        click.echo(f"maintenance is {described(snapshot.maintenance)}")
-    ctx.exit(IN_MAINTENANCE if snapshot.maintenance.active else 0)
+        click.echo(f"maintenance is {described(phase.maintenance)}")
+    ctx.exit(IN_MAINTENANCE if phase.maintenance.active else 0)
+
+
+@group.command("schedule")
+@click.argument("starts_at", metavar="START")
+@click.argument("ends_at", metavar="END")
+@click.option("--every", "rrule", metavar="RRULE", help="How it recurs, such as FREQ=WEEKLY;BYDAY=SU (RFC 5545).")
+@click.option(
+    "--tz", "timezone", metavar="ZONE", help="The zone whose clock START and END are on; needed without offsets."
+)
+@mode_option
+@message_option
+def schedule(**given: str | None) -> None:
+    """Plan a window from START to END, such as 2026-12-01T02:00, or with an offset 2026-12-01T02:00:00+01:00."""
+    planned = parse(WindowSchema(), {name: value for name, value in given.items() if value is not None})
+    window = service.schedule(attribution(), **planned)
+    click.echo(f"planned window {_window(window, datetime.now(UTC))}")
+
+
+@group.command("windows")
+def windows() -> None:
+    """List the planned windows, each with its next time."""
+    now = datetime.now(UTC)
+    for window in current_state().windows:
+        click.echo(_window(window, now))
+
+
+@group.command("cancel")
+@click.argument("identifier", metavar="ID", type=click.UUID)
+def cancel(identifier: uuid.UUID) -> None:
+    """Cancel a window and, where it recurs, all of its times; end it where it is open."""
+    click.echo(f"cancelled window {_window(service.cancel(attribution(), identifier), datetime.now(UTC))}")
 
 
 def described(maintenance: Maintenance) -> str:
@@ -53,8 +97,23 @@ def described(maintenance: Maintenance) -> str:
     if not maintenance.active:
         return "off"
     since = f" since {timestamp(maintenance.since)}" if maintenance.since else ""
+    until = f" until {timestamp(maintenance.until)}" if maintenance.until else ""
     message = f": {maintenance.message}" if maintenance.message else ""
-    return f"on ({maintenance.mode}){since}{message}"
+    return f"on ({maintenance.mode}){since}{until}{message}"
+
+
+def _window(window: Window, now: datetime) -> str:
+    found = current(window, now)
+    if found is None:
+        return f"{window.id}  over"
+    rule = f"  every {window.rrule} in {window.timezone}" if window.rrule else ""
+    state = "  open" if found.is_open(now) else ""
+    return f"{_occurrence(found)}{state}{rule}{f': {window.message}' if window.message else ''}"
+
+
+def _occurrence(occurrence: Occurrence) -> str:
+    times = f"{timestamp(occurrence.starts_at)} to {timestamp(occurrence.ends_at)}"
+    return f"{occurrence.window.id}  {times} ({occurrence.window.mode})"
 
 
 def init_app(app: Flask) -> None:

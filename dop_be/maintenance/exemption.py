@@ -1,23 +1,66 @@
-"""Exemption: which endpoints the gate always lets through. By endpoint, never by a part of the path."""
+"""What endpoints declare to the gate: that it always lets them through, or what they do where the method misleads.
+
+By endpoint, never by a part of the path. A decorator of another library that drops a function's attributes drops a
+declaration below it too, so that the declaration stands above.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from flask import Flask
 
-Exemptable = TypeVar("Exemptable")
+READING, WRITING = "GET", "POST"  # the methods that declared endpoints count as
+
+Declared = TypeVar("Declared")
 
 
-def exempt(target: Exemptable) -> Exemptable:
-    """Let a view function, or every view of a blueprint, through the gate also during maintenance."""
-    target.maintenance_exempt = True  # type: ignore[attr-defined]  # functions and blueprints do
+def exempt(target: Declared) -> Declared:
+    """Always let through a view function, a MethodView or one method of it, or every view of a blueprint."""
+    target.maintenance_exempt = True  # type: ignore[attr-defined]  # functions, classes and blueprints do
     return target
 
 
-def is_exempt(app: Flask, endpoint: str | None, blueprints: list[str]) -> bool:
+def reads(target: Declared) -> Declared:
+    """Declare that a view, or a method of a MethodView, only reads, whatever its method: it passes in `read_only`."""
+    target.maintenance_counts_as = READING  # type: ignore[attr-defined]  # as above
+    return target
+
+
+def writes(target: Declared) -> Declared:
+    """Declare that a view, or a method of a MethodView, writes, also by GET: it is refused in `read_only`."""
+    target.maintenance_counts_as = WRITING  # type: ignore[attr-defined]  # as above
+    return target
+
+
+def is_exempt(app: Flask, endpoint: str | None, blueprints: list[str], method: str) -> bool:
     """Whether the endpoint that a request was routed to is exempt; what no route matches is not."""
+    targets = _targets(app, endpoint, blueprints, method)
+    return any(getattr(target, "maintenance_exempt", False) for target in targets)
+
+
+def counted_method(app: Flask, endpoint: str | None, blueprints: list[str], method: str) -> str:
+    """The method that a request counts as: what the nearest declaration says, else its own.
+
+    OPTIONS stays what it is, since it asks about an endpoint and does not run it.
+    """
+    if method == "OPTIONS":
+        return method
+    declared = (
+        getattr(target, "maintenance_counts_as", None) for target in _targets(app, endpoint, blueprints, method)
+    )
+    return next(filter(None, declared), method)
+
+
+def _targets(app: Flask, endpoint: str | None, blueprints: list[str], method: str) -> Iterator[Any]:
+    """What may carry a declaration for this request, the nearest first."""
     if endpoint is None:
-        return False
-    marked: list[Any] = [app.view_functions.get(endpoint), *(app.blueprints[name] for name in blueprints)]
-    return any(getattr(target, "maintenance_exempt", False) for target in marked)
+        return
+    view = app.view_functions[endpoint]
+    view_class = getattr(view, "view_class", None)
+    name = method.lower()
+    if name == "head" and not hasattr(view_class, name):
+        name = "get"  # as MethodView itself answers it
+    yield from (getattr(view_class, name, None), view, view_class)
+    yield from (app.blueprints[blueprint] for blueprint in blueprints)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, request
 from flask_cors.core import get_cors_headers, get_cors_options
 from werkzeug.datastructures import EnvironHeaders
 
 from ..errors import StateUnknown
 from ..live import Live
-from ..live.snapshot import Snapshot
-from .exemption import exempt, is_exempt
+from ..live.snapshot import Phase
+from .bypass.visitors import carries_token, comes_from
+from .exemption import counted_method, exempt, is_exempt
 from .policy import lets_through
-from .refusal import Headers, Refusal, refuse_for_maintenance, refuse_for_unknown_state
+from .refusal import Headers, Refusal, Refusals
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 OPEN: Headers = [("Content-Length", "0"), ("Cache-Control", "no-store")]
+ANNOUNCEMENT = "X-Maintenance-Starts"
 
 
 class Gate:
@@ -27,40 +30,55 @@ class Gate:
 
     def __init__(self, app: Flask, live: Live) -> None:
         self._app, self._live = app, live
-        self._refused_for: Snapshot | None = None
-        self._refusal: Refusal | None = None
+        self._refusals = Refusals(app)
+        self._networks, self._hops = app.config["BYPASS_NETWORKS"], app.config["TRUSTED_PROXY_HOPS"]
+        self._kept: tuple[Phase, Refusal] | None = None
 
-    def refusal(self, method: str, *, preflight: bool) -> Refusal | None:
-        """The answer to a request that is not let through, None for one that is."""
+    def refusal(self, environ: WSGIEnvironment, method: str, now: datetime) -> Refusal | None:
+        """The answer to a request that is not let through, None for one that is.
+
+        `method` is the one that the request counts as, which need not be the one in `environ`.
+        """
         snapshot = self._live.snapshot
         if snapshot is None:
             try:
                 snapshot = self._live.require()
             except StateUnknown as error:
-                return None if self._app.config["FAIL_OPEN"] else refuse_for_unknown_state(self._app, error)
-        if lets_through(snapshot.maintenance, method, preflight=preflight):
+                return None if self._app.config["FAIL_OPEN"] else self._refusals.for_unknown_state(error)
+        phase = snapshot.timeline.at(now.timestamp())
+        if lets_through(phase.maintenance, method, preflight=is_preflight(environ, method)):
             return None
-        if self._refusal is None or self._refused_for is not snapshot:
-            self._refusal = refuse_for_maintenance(self._app, snapshot.maintenance)
-            self._refused_for = snapshot
-        return self._refusal
+        if carries_token(environ, snapshot.bypasses, now) or comes_from(self._networks, environ, self._hops):
+            return None
+        kept = self._kept  # both at once, since threads may see different phases when one ends
+        if kept is None or kept[0] is not phase:
+            kept = self._kept = (phase, self._refusals.for_maintenance(phase.maintenance))
+        return kept[1]
 
     def check(self) -> Response | None:
         """The application's own `before_request` check; gated is whatever is not exempt, 404s included."""
         snapshot = self._live.snapshot
         if snapshot is not None and not snapshot.maintenance.active:
             return None
-        if is_exempt(current_app, request.endpoint, request.blueprints):
+        method = request.environ["REQUEST_METHOD"]  # as it was sent; methods are case-sensitive (RFC 9110 section 9.1)
+        route = (self._app, request.endpoint, request.blueprints, method)
+        if is_exempt(*route):
             return None
-        refusal = self.refusal(request.method, preflight=is_preflight(request.environ, request.method))
+        now = datetime.now(UTC)
+        refusal = self.refusal(request.environ, counted_method(*route), now)
         if refusal is None:
             return None
-        body, headers = refusal.answer(request.headers.get("Accept", ""))
+        body, headers = refusal.answer(request.headers.get("Accept", ""), now)
         return Response(body, 503, headers)
+
+    def announced(self) -> str | None:
+        """When the next window starts, where that is soon enough to tell."""
+        snapshot = self._live.snapshot
+        return snapshot.phase.announced if snapshot is not None else None
 
 
 class GateEndpoint:
-    """`/gate`, answered below Flask, since every request of a platform may pass it.
+    """`/gate`, answered below Flask, since every request of a platform may pass it; other paths go on to Flask.
 
     The original method is taken from X-Forwarded-Method and nothing else, so that no client can choose it in a header
     that the proxy does not overwrite.
@@ -73,13 +91,16 @@ class GateEndpoint:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if path != "/gate" and (not path.startswith("/gate/") or path.startswith("/gate/bypass/")):
-            return self._inner(environ, start_response)
+            starts_at = self._gate.announced()
+            return self._inner(environ, announcing(start_response, starts_at) if starts_at else start_response)
         method = environ.get("HTTP_X_FORWARDED_METHOD") or environ["REQUEST_METHOD"]
-        refusal = self._gate.refusal(method, preflight=is_preflight(environ, method))
+        now = datetime.now(UTC)
+        refusal = self._gate.refusal(environ, method, now)
         if refusal is None:
-            start_response("200 OK", OPEN)
+            starts_at = self._gate.announced()
+            start_response("200 OK", [*OPEN, *([(ANNOUNCEMENT, starts_at)] if starts_at else [])])
             return []
-        body, headers = refusal.answer(environ.get("HTTP_ACCEPT", ""))
+        body, headers = refusal.answer(environ.get("HTTP_ACCEPT", ""), now)
         headers += [("Content-Length", str(len(body))), *self._cors_headers(environ)]
         denied = "deny=403" in environ.get("QUERY_STRING", "").split("&")
         start_response("403 FORBIDDEN" if denied else "503 SERVICE UNAVAILABLE", headers)
@@ -92,6 +113,16 @@ class GateEndpoint:
         return [(name, str(value)) for name, value in headers.items(multi=True)]
 
 
+def announcing(start_response: StartResponse, starts_at: str) -> StartResponse:
+    """A `start_response` that tells of the next window on every answer but a refusal: below Flask it costs least."""
+
+    def start(status: str, headers: Headers, exc_info: Any = None, /) -> Callable[[bytes], object]:
+        told = headers if status.startswith("503") else [*headers, (ANNOUNCEMENT, starts_at)]
+        return start_response(status, told, exc_info)
+
+    return start
+
+
 def is_preflight(environ: WSGIEnvironment, method: str) -> bool:
     """Whether this is a CORS preflight (Fetch standard, "CORS-preflight request")."""
     return method == "OPTIONS" and "HTTP_ORIGIN" in environ and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
@@ -101,5 +132,6 @@ def init_app(app: Flask) -> None:
     gate = Gate(app, app.extensions["live"])
     app.extensions["gate"] = gate
     app.before_request(gate.check)
+    app.ensure_sync = lambda func: func  # type: ignore[method-assign]  # no view or hook is async; looking costs 0.5 µs
     exempt(app.view_functions["static"])
     app.wsgi_app = GateEndpoint(gate, app)  # type: ignore[method-assign]  # as Flask documents

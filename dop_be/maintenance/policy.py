@@ -1,18 +1,22 @@
-"""Whether a request is refused: pure functions of the state, the request's facts and the time."""
+"""What is in force and whether a request is refused: pure functions of the state, the request's facts and the time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from .schedule import Occurrence
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+ANNOUNCED = timedelta(hours=24)  # before its start a window shows on allowed answers
 
 
 @dataclass(frozen=True)
 class Maintenance:
-    """What is in force at one moment; `source` is `switch` or null, times are aware."""
+    """What is in force at one moment; `source` is `switch`, `window` or null, times are aware."""
 
     active: bool
     mode: str
@@ -23,18 +27,57 @@ class Maintenance:
     revision: int
 
 
-def in_force(settings: Mapping[str, Any]) -> Maintenance:
-    """The maintenance that these settings put in force."""
-    active = settings["is_maintain"]
+def in_force(settings: Mapping[str, Any], occurrences: Sequence[Occurrence], now: datetime) -> Maintenance:
+    """The maintenance that these settings and the windows' occurrences, in order, put in force.
+
+    The stricter mode wins, with its message; of equally strict ones the switch, then the window that opened first. The
+    switch has no end, so while it is on there is none, also where a stricter window will close.
+    """
+    switched: bool = settings["is_maintain"]
+    open_now = [occurrence for occurrence in occurrences if occurrence.is_open(now)]
+    mode, message = settings["maintenance_mode"], settings["maintenance_message"]
+    if open_now:
+        strictest = min(open_now, key=lambda occurrence: occurrence.window.mode != "full").window
+        if not switched or (mode, strictest.mode) == ("read_only", "full"):
+            mode, message = strictest.mode, strictest.message
+    since = settings["maintenance_since"] if switched else min((o.starts_at for o in open_now), default=None)
     return Maintenance(
-        active=active,
-        mode=settings["maintenance_mode"],
-        message=settings["maintenance_message"],
-        source="switch" if active else None,
-        since=settings["maintenance_since"] if active else None,
-        until=None,
+        active=switched or bool(open_now),
+        mode=mode,
+        message=message,
+        source="switch" if switched else "window" if open_now else None,
+        since=since,
+        until=None if switched else _end_of_union(occurrences, now),
         revision=settings["revision"],
     )
+
+
+def upcoming(occurrences: Sequence[Occurrence], now: datetime) -> Occurrence | None:
+    """The next occurrence to start, of several at once the strictest."""
+    later = [occurrence for occurrence in occurrences if occurrence.starts_at > now]
+    return min(later, key=lambda found: (found.starts_at, found.window.mode != "full"), default=None)
+
+
+def announced(occurrence: Occurrence | None, now: datetime) -> bool:
+    """Whether this next occurrence is near enough to tell every visitor."""
+    return occurrence is not None and occurrence.starts_at - now <= ANNOUNCED
+
+
+def boundaries(occurrences: Sequence[Occurrence], now: datetime) -> tuple[float, float]:
+    """Between which Unix times, the second exclusive, nothing changes about what the functions above say."""
+    moments = [
+        moment
+        for occurrence in occurrences
+        for moment in (occurrence.starts_at - ANNOUNCED, occurrence.starts_at, occurrence.ends_at)
+    ]
+    last = max((moment for moment in moments if moment <= now), default=None)
+    following = min((moment for moment in moments if moment > now), default=None)
+    return last.timestamp() if last else -math.inf, following.timestamp() if following else math.inf
+
+
+def retry_after(until: datetime | None, default: int, now: float) -> int:
+    """Whole seconds, at least 1, after which to try again (RFC 9110 section 10.2.3); `now` is a Unix time."""
+    return default if until is None else max(1, math.ceil(until.timestamp() - now))
 
 
 def lets_through(maintenance: Maintenance, method: str, *, preflight: bool) -> bool:
@@ -45,3 +88,12 @@ def lets_through(maintenance: Maintenance, method: str, *, preflight: bool) -> b
     if not maintenance.active or preflight:
         return True
     return maintenance.mode == "read_only" and method in SAFE_METHODS
+
+
+def _end_of_union(occurrences: Sequence[Occurrence], now: datetime) -> datetime | None:
+    """When the open windows, and those that begin before they end, are all over."""
+    end = None
+    for occurrence in occurrences:
+        if occurrence.is_open(now) or (end is not None and now < occurrence.starts_at <= end):
+            end = max(end or occurrence.ends_at, occurrence.ends_at)
+    return end

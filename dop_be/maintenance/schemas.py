@@ -1,24 +1,94 @@
-"""The body of `PUT /api/v1/maintenance` and the object it answers with."""
+"""What `/api/v1/maintenance` reads and answers with."""
 
 from __future__ import annotations
 
-from marshmallow import fields
+import re
+from datetime import datetime
+from typing import Any
+
+from marshmallow import ValidationError, fields, validates_schema
 from marshmallow.validate import Length, OneOf
 
 from ..settings.models import MESSAGE_LENGTH, MODES
 from ..settings.schemas import StrictBoolean, StrictSchema, StrictString, Timestamp
+from .models import RULE_LENGTH, ZONE_LENGTH
+from .schedule import Occurrence, Window
+
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+YEARS = range(2000, 3000)  # what is outside is a slip of the hand, and some of it cannot be told in UTC
 
 
-class SwitchSchema(StrictSchema):
-    """Maintenance as a caller wants it; what is left out takes these defaults."""
+class Moment(Timestamp):
+    """RFC 3339, seconds optional, or the same without an offset, which is read as naive."""
 
-    active = StrictBoolean(required=True)
+    default_error_messages = {
+        "invalid": "Takes RFC 3339, such as 2026-12-01T02:00:00+01:00, or that without the offset."
+    }
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        if not isinstance(value, str) or not MOMENT.fullmatch(value):
+            raise self.make_error("invalid")
+        try:
+            moment = datetime.fromisoformat(value.upper())
+        except ValueError as error:
+            raise self.make_error("invalid") from error
+        if moment.year not in YEARS:
+            raise self.make_error("invalid")
+        return moment
+
+
+class AbsoluteMoment(Moment):
+    """RFC 3339 with an offset."""
+
+    default_error_messages = {"invalid": "Takes RFC 3339 with an offset, such as 2026-12-01T02:00:00+01:00."}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        moment = super()._deserialize(value, attr, data, **kwargs)
+        if moment.tzinfo is None:
+            raise self.make_error("invalid")
+        return moment
+
+
+class KindSchema(StrictSchema):
+    """How visitors are refused, and what they are told."""
+
     mode = StrictString(load_default=MODES[0], validate=OneOf(MODES))
     message = StrictString(load_default=None, allow_none=True, validate=Length(max=MESSAGE_LENGTH))
 
 
+class SwitchSchema(KindSchema):
+    """Maintenance as a caller wants it; what is left out takes these defaults."""
+
+    active = StrictBoolean(required=True)
+    until = AbsoluteMoment(load_default=None, allow_none=True)
+
+    @validates_schema
+    def _ends_only_what_begins(self, wanted: dict[str, Any], **kwargs: Any) -> None:
+        if wanted["until"] is not None and not wanted["active"]:
+            raise ValidationError("Goes with active: true alone.", "until")
+
+
+class WindowSchema(KindSchema):
+    """A planned window."""
+
+    id = fields.UUID(dump_only=True)
+    starts_at = Moment(required=True)
+    ends_at = Moment(required=True)
+    timezone = StrictString(validate=Length(min=1, max=ZONE_LENGTH))
+    rrule = StrictString(load_default=None, allow_none=True, validate=Length(max=RULE_LENGTH))
+
+    class Meta:
+        fields = ("id", "starts_at", "ends_at", "mode", "message", "timezone", "rrule")
+
+
+class WindowsSchema(StrictSchema):
+    """Every planned window, by its start."""
+
+    windows = fields.List(fields.Nested(WindowSchema))
+
+
 class MaintenanceSchema(StrictSchema):
-    """What is in force, and what comes next."""
+    """What is in force, and what comes next; `ended` only where switching off ended open windows: which."""
 
     active = fields.Boolean()
     mode = fields.String()
@@ -27,4 +97,20 @@ class MaintenanceSchema(StrictSchema):
     since = Timestamp(allow_none=True)
     until = Timestamp(allow_none=True)
     revision = fields.Integer()
-    next = fields.Dict(allow_none=True)
+    next = fields.Nested(WindowSchema, allow_none=True)
+    ended = fields.List(fields.Nested(WindowSchema))
+
+
+def dump_window(window: Window) -> dict[str, Any]:
+    """The contract's window object."""
+    body: dict[str, Any] = WINDOW.dump(window)
+    return body
+
+
+def dump_occurrence(occurrence: Occurrence) -> dict[str, Any]:
+    """The window object with the times of this occurrence."""
+    times = {"starts_at": occurrence.starts_at, "ends_at": occurrence.ends_at}
+    return {**dump_window(occurrence.window), **{name: WINDOW.fields[name].serialize(name, times) for name in times}}
+
+
+WINDOW = WindowSchema()

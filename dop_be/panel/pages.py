@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, render_template
+from flask import Blueprint, Flask, current_app, render_template
 
 from ..live import live
+from ..settings.schemas import timestamp
 
 bp = Blueprint("pages", __name__)
 
 
 @bp.get("/")
-def status() -> str:
-    return render_template("status.html", maintenance=live().require().maintenance)
+def status() -> tuple[str, dict[str, str]]:
+    maintenance = live().require().maintenance
+    until = maintenance.until and timestamp(maintenance.until)
+    bypassing = maintenance.active and maintenance.mode == "full"
+    page = render_template("status.html", maintenance=maintenance, until=until, bypassing=bypassing)
+    return page, {"Cache-Control": "no-cache", **current_app.extensions["page_headers"]}
 
 
 def init_app(app: Flask) -> None:

@@ -8,12 +8,12 @@ from flask import Flask, Response
 
 from ..access.auth import auth, may_read_all
 from ..extensions import api
-from ..http import Blueprint, answer, expected_revisions
+from ..http import Blueprint, answer, expected_revisions, uncached
 from ..live import live
 from ..live.snapshot import settings_document
 from ..maintenance.exemption import exempt
-from . import service
-from .schemas import SettingsChangeSchema, SettingsSchema
+from . import history, service
+from .schemas import HistoryQuerySchema, RevertSchema, SettingsChangeSchema, SettingsSchema, dump
 
 bp = exempt(Blueprint("settings", __name__, url_prefix="/api/v1/settings", description="System settings"))
 
@@ -32,6 +32,25 @@ def show() -> Response:
 def patch(values: dict[str, Any]) -> Response:
     change = service.change(values, auth.current_user().attribution(), expected=expected_revisions())
     return answer(settings_document(change.after, private=True), vary="Authorization")
+
+
+@bp.route("/history")
+@auth.login_required(role="settings:read")
+@bp.arguments(HistoryQuerySchema, location="query")
+def show_history(query: dict[str, Any]) -> Response:
+    return uncached({"changes": history.page(**query)})
+
+
+@bp.route("/revert", methods=["POST"])
+@auth.login_required(role="settings:write")
+@bp.arguments(RevertSchema)
+def revert(wanted: dict[str, int]) -> Response:
+    """The settings as they are now, and beside them what became of the wish."""
+    by, expected = auth.current_user().attribution(), expected_revisions()
+    change, gone = service.revert(wanted["revision"], by, expected=expected)
+    told = {"to": wanted["revision"], "changed": change.names, "gone": gone}
+    etag = settings_document(change.after, private=True).etag
+    return uncached({**dump(change.after), "revert": told}, etag=etag)
 
 
 def init_app(app: Flask) -> None:

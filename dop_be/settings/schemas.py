@@ -19,6 +19,8 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 from ..errors import InvalidInput
 from .models import shown
 
+LARGEST_REVISION = 2**31 - 1  # of its column
+
 
 class StrictBoolean(fields.Boolean):
     """`true` or `false`; 1 and "yes" are something else."""
@@ -151,6 +153,19 @@ def _field(column: KeyedColumnElement[Any]) -> fields.Field[Any]:
             break
     field: fields.Field[Any] = _Converter(schema_cls=StrictSchema).column2field(column, **options)
     return field
+
+
+class HistoryQuerySchema(StrictSchema):
+    """Which page of the history; `before` is a revision, exclusive."""
+
+    limit = fields.Integer(load_default=50, validate=Range(1, 200))
+    before = fields.Integer(load_default=None, validate=Range(1, LARGEST_REVISION))
+
+
+class RevertSchema(StrictSchema):
+    """Which revision to go back to."""
+
+    revision = StrictInteger(required=True, validate=Range(1, LARGEST_REVISION))
 
 
 FIELDS = {column.key: _field(column) for column in shown()}

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ..database import Attribution, writing
-from ..errors import RevisionConflict, SettingsMissing
-from ..live import live
+from ..database import Attribution
+from ..errors import NotFound, RevisionConflict, SettingsMissing
+from ..live import writing
 from ..live.snapshot import settings_document
 from . import recording  # noqa: F401 - its listener records changes on SQLite
+from .history import SettingsHistory
 from .models import SystemSettings, writable
+from .schemas import SettingsChangeSchema, parse
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,35 @@ def change(values: Mapping[str, Any], by: Attribution, *, expected: Collection[i
         RevisionConflict: `expected` is given and does not hold the row's revision.
         SettingsMissing, InvalidInput, DatabaseUnavailable: nothing was changed.
     """
+    return _change(lambda _: values, by, expected)
+
+
+def revert(revision: int, by: Attribution, *, expected: Collection[int] | None = None) -> tuple[Change, list[str]]:
+    """Make a new revision with the values of an old one; a setting that came later keeps its value.
+
+    Returns: the change, and the names that the old revision has but that are no settings any more.
+
+    Raises:
+        NotFound: there is no such revision.
+        RevisionConflict, SettingsMissing, DatabaseUnavailable: as for `change`.
+        InvalidInput: its values are not valid by today's rules.
+    """
+    gone: list[str] = []
+
+    def recorded(session: Session) -> Mapping[str, Any]:
+        entry = session.get(SettingsHistory, revision)
+        if entry is None:
+            raise NotFound(f"There is no revision {revision}.")
+        known = {column.key for column in writable()}
+        gone.extend(sorted(entry.values.keys() - known))
+        return parse(SettingsChangeSchema(), {name: entry.values[name] for name in entry.values.keys() & known})
+
+    return _change(recorded, by, expected), gone
+
+
+def _change(
+    values: Callable[[Session], Mapping[str, Any]], by: Attribution, expected: Collection[int] | None
+) -> Change:
     with writing(by) as session:
         row = locked_row(session)
         if expected is not None and row.revision not in expected:
@@ -45,12 +76,10 @@ def change(values: Mapping[str, Any], by: Attribution, *, expected: Collection[i
                 etag=settings_document(row.values(), private=True).etag,
             )
         before = row.values()
-        for name, value in values.items():
+        for name, value in values(session).items():
             setattr(row, name, value)
         session.flush()
-        change = Change(before, row.values())
-    live().refresh()
-    return change
+        return Change(before, row.values())
 
 
 def locked_row(session: Session) -> SystemSettings:

@@ -1,0 +1,127 @@
+"""The figures of planned windows: how punctual they are without the database, and what a hundred of them cost.
+
+`python -m benchmarks.windows` prints both as Markdown.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from flask import Flask
+
+from dop_be import create_app
+from dop_be.live.snapshot import build
+from dop_be.maintenance import recurrence, schedule
+from dop_be.maintenance.gate import announcing
+from dop_be.maintenance.schedule import Window
+from tests.conftest import configuration, migrate
+from tests.e2e.servers import gunicorn
+from tests.e2e.windows import lateness, plan, proven_wrong, watch_without_database
+from tests.postgres import Cluster, execute
+
+WORKERS = 4
+ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "UTC")
+RULES = ("FREQ=DAILY", "FREQ=WEEKLY;BYDAY={day}", "FREQ=MONTHLY;BYDAY=2{day}", "FREQ=DAILY;INTERVAL=2")
+
+
+def punctuality(count: int = 20) -> tuple[list[float], int]:
+    """Seconds from each opening and closing of `count` windows to each worker's first answer that shows it.
+
+    PostgreSQL is stopped all the time. The answer's own way is included, and up to 2 ms between two questions. Beside
+    them, how many answers were certainly given before their time or more than 100 ms after it.
+    """
+    cluster = Cluster()
+    try:
+        cluster.start()
+        execute(cluster.url(), "CREATE DATABASE windows")
+        migrate(cluster.url("windows"))
+        with gunicorn(cluster.url("windows"), workers=WORKERS) as server:
+            changes = plan(server, count, lead=5, each=0.5)
+            watched = watch_without_database(server, changes, cluster.stop)
+            pairs = [(change, answers) for change in changes for answers in watched.values()]
+            return [lateness(*pair) for pair in pairs], sum(len(proven_wrong(*pair, 0.1)) for pair in pairs)
+    finally:
+        cluster.remove()
+
+
+def hundred() -> list[Window]:
+    """Recurring windows in five zones, a quarter of them daily, all begun five years ago, none open at noon UTC."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    windows = []
+    for number in range(100):
+        begin = (now - timedelta(days=5 * 365 + number)).replace(hour=13 + number % 6, minute=number % 60)
+        local = begin.astimezone(schedule.zone(ZONES[number % 5]))
+        rule = RULES[number % 4].format(day=("MO", "TU", "WE", "TH", "FR", "SA", "SU")[local.weekday()])
+        while rule.startswith("FREQ=MONTHLY") and not 8 <= local.day <= 14:
+            begin -= timedelta(days=7)
+            local -= timedelta(days=7)
+        end = begin + timedelta(minutes=45)
+        windows.append(Window(uuid.uuid4(), begin, end, timezone=ZONES[number % 5], rrule=rule))
+    assert all(schedule.is_sound(window) for window in windows)
+    return windows
+
+
+def load_cost(app: Flask, windows: Sequence[Window], *, cold: bool, rounds: int = 11) -> float:
+    """Seconds to build a snapshot with the windows, the median; `cold` with nothing remembered of them."""
+    settings = app.extensions["live"].require().settings
+    samples = []
+    for _ in range(rounds):
+        if cold:
+            for remembered in (recurrence.recurrence, schedule.expand, schedule.is_sound):
+                remembered.cache_clear()
+        now = datetime.now(UTC)
+        began = time.perf_counter()
+        build(1, settings, tokens={}, bypasses={}, windows=windows, now=now)
+        samples.append(time.perf_counter() - began)
+    return statistics.median(samples)
+
+
+def request_cost(app: Flask, windows: Sequence[Window], calls: int = 10_000) -> float:
+    """Seconds that the gate takes of one allowed request: the least of 200 samples, the least disturbed."""
+    live, gate = app.extensions["live"], app.extensions["gate"]
+    live.snapshot = replace(live.require(), windows=tuple(windows)).extended(datetime.now(UTC))
+
+    def announce() -> None:
+        starts_at = gate.announced()
+        if starts_at:
+            announcing(started, starts_at)("200 OK", [])
+
+    def started(*answer: object) -> Callable[[bytes], object]:
+        return bytes
+
+    with app.test_request_context("/"):
+        return min(_timed(gate.check, calls) + _timed(announce, calls) for _ in range(200))
+
+
+def _timed(function: Callable[[], object], calls: int) -> float:
+    began = time.perf_counter()
+    for _ in range(calls):
+        function()
+    return (time.perf_counter() - began) / calls
+
+
+def main() -> None:
+    with TemporaryDirectory() as directory:
+        url = f"sqlite:///{Path(directory) / 'windows.sqlite3'}"
+        migrate(url)
+        app = create_app(configuration(url))
+        app.extensions["live"].refresh()
+        windows = hundred()
+        print("| windows | snapshot load, cold | again | gate, per request |\n| --- | ---: | ---: | ---: |")
+        for found in ([], windows):
+            cold, warm = (load_cost(app, found, cold=cold) * 1e3 for cold in (True, False))
+            print(f"| {len(found)} | {cold:.2f} ms | {warm:.2f} ms | {request_cost(app, found) * 1e6:.2f} µs |")
+    late, wrong = punctuality()
+    print(f"\n{len(late)} changes seen, {wrong} answers certainly more than 100 ms wrong; first right answer")
+    print(f"after {statistics.median(late) * 1e3:.1f} ms (median), {max(late) * 1e3:.1f} ms (latest)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+-- What the role that runs the service may do, and nothing more. Run it with psql as the role that migrates, after the
+-- first `flask db upgrade`; run again, it ends in the same state.
+--
+--     psql "$DATABASE_URL_OF_THE_MIGRATING_ROLE" -v runtime=dop_be_run -f deploy/grants.sql
+--
+-- The runtime role cannot write the history, only cause entries: the trigger that writes them runs as the tables' owner.
+\set ON_ERROR_STOP on
+\if :{?schema}
+\else
+\set schema public
+\endif
+
+BEGIN;
+GRANT USAGE ON SCHEMA :"schema" TO :"runtime";
+REVOKE ALL ON ALL TABLES IN SCHEMA :"schema" FROM :"runtime";
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA :"schema" TO :"runtime";
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA :"schema" TO :"runtime";
+REVOKE INSERT, DELETE ON :"schema".system_settings, :"schema".live_state FROM :"runtime";
+REVOKE INSERT, UPDATE, DELETE ON :"schema".system_settings_history, :"schema".alembic_version FROM :"runtime";
+-- Tables that later migrations make:
+ALTER DEFAULT PRIVILEGES IN SCHEMA :"schema" GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"runtime";
+ALTER DEFAULT PRIVILEGES IN SCHEMA :"schema" GRANT USAGE ON SEQUENCES TO :"runtime";
+COMMIT;

@@ -1,0 +1,54 @@
+"""`flask tokens …`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import click
+from flask import Flask
+from sqlalchemy.engine import RowMapping
+
+from ..commands import DURATION, Group, attribution
+from ..settings.schemas import timestamp
+from . import service
+from .tokens import SCOPES
+
+group = Group("tokens", help="Make, list and revoke the named tokens of the API.")
+
+
+@group.command("create")
+@click.argument("name")
+@click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, required=True, help="May be repeated.")
+@click.option("--expires", "lifetime", type=DURATION, help="After this time, such as 90d; without it, never.")
+def create(name: str, scopes: tuple[str, ...], lifetime: timedelta | None) -> None:
+    """Make a token and print it; it cannot be shown again."""
+    click.echo(service.create(name, scopes, attribution(), lifetime=lifetime))
+
+
+@group.command("list")
+def listing() -> None:
+    """Every token there ever was: its name, id, state, scopes, and who made it when."""
+    now = datetime.now(UTC)
+    for token in service.listed():
+        made = f"made {timestamp(token['created_at'])} by {token['created_by']}"
+        click.echo(f"{token['name']}  {token['id']}  {_state(token, now)}  {token['scopes']}  {made}")
+
+
+@group.command("revoke")
+@click.argument("name")
+def revoke(name: str) -> None:
+    """Take a token out of force, in every worker at once."""
+    revoked = service.revoke(name, attribution())
+    click.echo(f"token {name} is {'revoked' if revoked else 'already revoked'}")
+
+
+def _state(token: RowMapping, now: datetime) -> str:
+    if token["revoked_at"]:
+        return f"revoked {timestamp(token['revoked_at'])} by {token['revoked_by']}"
+    if token["expires_at"] is None:
+        return "in force"
+    return f"{'expired' if token['expires_at'] <= now else 'in force until'} {timestamp(token['expires_at'])}"
+
+
+def init_app(app: Flask) -> None:
+    app.cli.add_command(group)

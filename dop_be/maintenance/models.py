@@ -1,0 +1,44 @@
+"""The planned windows. Rows may also come from SQL or a migration: every column but the times has a default."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Enum, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ..columns import UtcDateTime, new_uuid
+from ..extensions import Base
+from ..settings.models import MESSAGE_LENGTH, MODES
+
+ZONE_LENGTH = 64
+RULE_LENGTH = 200
+
+
+class MaintenanceWindow(Base):
+    """A planned maintenance; `starts_at` and `ends_at` are those of its first occurrence, `rrule` makes it recur."""
+
+    __tablename__ = "maintenance_windows"
+    # Python cannot hold `infinity`, and one row that cannot be read would keep every worker from reading any.
+    __table_args__ = (
+        CheckConstraint("starts_at < ends_at", name="starts_before_end"),
+        CheckConstraint("starts_at >= '2000-01-01' AND ends_at < '3000-01-01'", name="finite"),
+        CheckConstraint("ended_at >= '2000-01-01' AND ended_at < '3000-01-01'", name="ended_finite"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=new_uuid())
+    starts_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ends_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    mode: Mapped[str] = mapped_column(
+        Enum(*MODES, name="mode", native_enum=False, create_constraint=True, length=16), server_default=MODES[0]
+    )
+    message: Mapped[str | None] = mapped_column(String(MESSAGE_LENGTH))
+    timezone: Mapped[str] = mapped_column(String(ZONE_LENGTH), server_default="UTC")
+    rrule: Mapped[str | None] = mapped_column(String(RULE_LENGTH))
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    def values(self) -> dict[str, Any]:
+        """Every column's value by name."""
+        return {column.key: getattr(self, column.key) for column in self.__table__.columns}

@@ -1,0 +1,145 @@
+"""Which local times a window begins at: the rules of RFC 5545 that a window may have, iterated by dateutil. Pure.
+
+Everything here is naive wall-clock time of the window's zone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import takewhile
+from typing import cast
+from zoneinfo import ZoneInfo
+
+from dateutil.relativedelta import relativedelta
+from dateutil.rrule import rrule, rrulestr
+
+NUMBERS = r"[+-]?\d{1,3}(,[+-]?\d{1,3})*"
+# What a rule may say, and how: parts for hours and below that could make it occur every second are left out, and so are
+# values that dateutil would take for something else, such as INTERVAL=0, which never ends.
+PARTS = {
+    "FREQ": r"YEARLY|MONTHLY|WEEKLY|DAILY",
+    "INTERVAL": r"0*[1-9]\d{0,2}",
+    "COUNT": r"0*[1-9]\d{0,2}",
+    "UNTIL": r"\d{8}(T\d{6}Z?)?",
+    "WKST": r"MO|TU|WE|TH|FR|SA|SU",
+    "BYDAY": r"([+-]?\d{1,2})?(MO|TU|WE|TH|FR|SA|SU)(,([+-]?\d{1,2})?(MO|TU|WE|TH|FR|SA|SU))*",
+    "BYMONTHDAY": NUMBERS,
+    "BYMONTH": NUMBERS,
+    "BYSETPOS": NUMBERS,
+    "BYHOUR": r"\d{1,2}(,\d{1,2})*",
+}
+PERIODS = {
+    "DAILY": relativedelta(days=1),
+    "WEEKLY": relativedelta(days=7),
+    "MONTHLY": relativedelta(months=1),
+    "YEARLY": relativedelta(years=1),
+}
+END_OF_TIME = datetime(9000, 1, 1)  # noqa: DTZ001 - local; dateutil itself goes on to a year that UTC cannot hold
+WHOLE_CALENDAR = 10_000 * 366  # an interval, in whatever period, that ends every search after the first period
+
+
+class InvalidRule(ValueError):
+    """The text is no rule that a window may have; the message is a sentence that says why."""
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """A rule from its first start to `until`; `period` is one step of it, `counted` says that COUNT ends it."""
+
+    rule: rrule
+    start: datetime
+    until: datetime | None
+    period: relativedelta
+    counted: bool
+
+    def starts(self, since: datetime) -> Iterator[datetime]:
+        """The starts in order, from some start before `since`, or from the first."""
+        rule = self.rule if self.counted else self.rule.replace(dtstart=self._anchor(since), until=self.until)
+        return takewhile(END_OF_TIME.__gt__, rule)
+
+    def _anchor(self, since: datetime) -> datetime:
+        """A moment shortly before `since` from which the rule goes on as from its start: whole periods are skipped.
+
+        Asking a daily rule of five years ago for its next start would otherwise go through 1,800 days.
+        """
+        months = self.period.months + 12 * self.period.years
+        if months:
+            passed = (since.year - self.start.year) * 12 + since.month - self.start.month
+            skipped = passed // months - 1
+        else:
+            skipped = (since - self.start).days // self.period.days - 1
+        if skipped < 1:
+            return self.start
+        # Months differ in length, so go by their first day, which comes before whatever the rule picks from the month.
+        return (self.start.replace(day=1) if months else self.start) + self.period * skipped
+
+
+@lru_cache(maxsize=1024)
+def recurrence(text: str, start: datetime, zone: ZoneInfo) -> Recurrence:
+    """Read a rule, with or without `RRULE:` before it, for a window that first begins at `start`.
+
+    Raises:
+        InvalidRule: also where the rule does not pick `start` itself, which RFC 5545 section 3.8.5.3 leaves undefined.
+    """
+    parts = rule_parts(text)
+    until = _until(parts.pop("UNTIL"), zone) if "UNTIL" in parts else None
+    period = PERIODS[parts["FREQ"]] * int(parts.get("INTERVAL", "1"))
+    spelled = ";".join(f"{name}={value}" for name, value in _explicit(parts, start).items())
+    try:
+        rule = cast(rrule, rrulestr(spelled, dtstart=start))
+    except ValueError as error:
+        raise InvalidRule(f"{error}.") from error
+    # Only the first period is searched: a rule that never occurs would be searched for seconds, until the year 9999.
+    if next(iter(rule.replace(interval=WHOLE_CALENDAR, until=until)), None) != start:
+        raise InvalidRule(
+            f"Does not pick starts_at itself, {start} on the zone's clock: begin at a time that it picks."
+        )
+    return Recurrence(rule, start, until, period, counted="COUNT" in parts)
+
+
+def rule_parts(text: str) -> dict[str, str]:
+    """The parts of a rule by name, in upper case and in their order.
+
+    Raises:
+        InvalidRule: a part is unknown, twice, malformed, or does not go with another.
+    """
+    parts: dict[str, str] = {}
+    for part in text.upper().removeprefix("RRULE:").split(";"):
+        name, _, value = part.partition("=")
+        if name not in PARTS:
+            raise InvalidRule(f"Takes {', '.join(PARTS)}, not {name[:20]!r}.")
+        if name in parts or not re.fullmatch(PARTS[name], value, re.ASCII):
+            raise InvalidRule(f"{name} is there twice." if name in parts else f"{name} does not take {value[:40]!r}.")
+        parts[name] = value
+    if "FREQ" not in parts:
+        raise InvalidRule(f"Needs FREQ={PARTS['FREQ']}.")
+    if {"COUNT", "UNTIL"} <= parts.keys():
+        raise InvalidRule("Takes COUNT or UNTIL, not both.")
+    if parts["FREQ"] in {"DAILY", "WEEKLY"} and re.search(r"\d", parts.get("BYDAY", "")):
+        raise InvalidRule(f"A number in BYDAY does not go with FREQ={parts['FREQ']}.")
+    return parts
+
+
+def _explicit(parts: dict[str, str], start: datetime) -> dict[str, str]:
+    """The rule with the days said that it takes from its start, so that it means the same from another anchor."""
+    if parts["FREQ"] in {"DAILY", "WEEKLY"} or {"BYDAY", "BYMONTHDAY"} & parts.keys():
+        return parts
+    month = {} if parts["FREQ"] == "MONTHLY" or "BYMONTH" in parts else {"BYMONTH": str(start.month)}
+    return {**parts, **month, "BYMONTHDAY": str(start.day)}
+
+
+def _until(text: str, zone: ZoneInfo) -> datetime:
+    """The last moment that UNTIL leaves, on the zone's clock; a date leaves the whole day."""
+    try:
+        if text.endswith("Z"):
+            moment = datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            return moment.astimezone(zone).replace(tzinfo=None)
+        if "T" in text:
+            return datetime.strptime(text, "%Y%m%dT%H%M%S")  # noqa: DTZ007 - local, as all times here
+        return datetime.strptime(text, "%Y%m%d") + timedelta(days=1, microseconds=-1)  # noqa: DTZ007 - same
+    except (ValueError, OverflowError) as error:
+        raise InvalidRule(f"UNTIL does not take {text!r}.") from error

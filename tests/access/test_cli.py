@@ -1,0 +1,67 @@
+"""`flask tokens …`"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient, FlaskCliRunner
+
+from .test_auth import bearer
+
+
+def create(cli: FlaskCliRunner, *arguments: str) -> str:
+    result = cli.invoke(args=["tokens", "create", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.output.strip()
+
+
+def test_create_prints_the_token_alone_and_it_works(cli: FlaskCliRunner, client: FlaskClient) -> None:
+    text = create(cli, "ci", "--scope", "settings:read", "--scope", "maintenance:write", "--expires", "90d")
+    assert re.fullmatch(r"dop_[0-9a-f]{8}_[0-9a-f]{48}", text)
+    assert client.put("/api/v1/maintenance", json={"active": True}, headers=bearer(text)).status_code == 200
+    assert "id" in client.get("/api/v1/settings", headers=bearer(text)).json  # type: ignore[operator]
+
+
+def test_list_tells_every_token_and_no_secret(cli: FlaskCliRunner) -> None:
+    texts = [create(cli, "one", "--scope", "settings:read")]
+    texts.append(create(cli, "two", "--scope", "settings:write", "--expires", "2h"))
+    cli.invoke(args=["tokens", "revoke", "one"])
+    listed = cli.invoke(args=["tokens", "list"]).output
+    one, two = listed.splitlines()
+    assert one.startswith(f"one  {texts[0].split('_')[1]}  revoked ")
+    assert two.startswith(f"two  {texts[1].split('_')[1]}  in force until ")
+    assert "settings:write" in two
+    assert not [text for text in texts if text.split("_")[2] in listed]
+
+
+def test_revoke_is_idempotent_and_names_what_it_does_not_know(cli: FlaskCliRunner) -> None:
+    create(cli, "ci", "--scope", "settings:read")
+    said = [cli.invoke(args=["tokens", "revoke", name]) for name in ("ci", "ci", "cd")]
+    assert [(result.exit_code, result.output) for result in said] == [
+        (0, "token ci is revoked\n"),
+        (0, "token ci is already revoked\n"),
+        (2, "Error: name: There is no token 'cd'.\n"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ci"],
+        ["ci", "--scope", "everything"],
+        ["ci", "--scope", "settings:read", "--expires", "90"],
+        ["ci", "--scope", "settings:read", "--expires", "0d"],
+        ["ci", "--scope", "settings:read", "--expires", "999999w"],
+        ["admin", "--scope", "settings:read"],
+        ["x" * 201, "--scope", "settings:read"],
+        ["a\nb", "--scope", "settings:read"],
+        [" ", "--scope", "settings:read"],
+        ["taken", "--scope", "settings:read"],
+    ],
+)
+def test_what_cannot_be_a_token_is_refused(cli: FlaskCliRunner, arguments: list[str]) -> None:
+    create(cli, "taken", "--scope", "settings:read")
+    result = cli.invoke(args=["tokens", "create", *arguments])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert len(cli.invoke(args=["tokens", "list"]).output.splitlines()) == 1

@@ -1,0 +1,136 @@
+"""Servers for tests: real processes on a free loopback port, ended by their own id."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from ..conftest import ADMIN, ADMIN_TOKEN
+from ..postgres import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 30.0
+
+
+class Server:
+    """A web server started by a command that listens on `PORT`; its output is kept in a file."""
+
+    def __init__(self, command: Sequence[str], **environment: str) -> None:
+        self.port = free_port()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
+        given = {**os.environ, "PORT": str(self.port), "ADMIN_TOKEN": ADMIN_TOKEN, **environment}
+        arguments = [part.replace("$PORT", str(self.port)) for part in command]
+        # A group of its own, so that `kill` also reaches what the command started.
+        self._process = subprocess.Popen(
+            arguments, cwd=ROOT, env=given, stdout=self._output, stderr=self._output, start_new_session=True
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait(self, path: str = "/livez") -> Server:
+        """Wait until something answers.
+
+        Raises:
+            RuntimeError: the process ended, or nothing answers for long.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                requests.get(self.url + path, timeout=10)
+            except requests.ConnectionError:
+                time.sleep(0.05)
+            else:
+                return self
+        raise RuntimeError(f"the server did not start: {self.log()}")
+
+    def request(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        """A request over a connection of its own, so that any worker may answer it."""
+        return requests.request(method, self.url + path, **{"timeout": 10, **arguments})
+
+    def get(self, path: str, **arguments: Any) -> requests.Response:
+        return self.request("GET", path, **arguments)
+
+    def patch(self, **settings: Any) -> requests.Response:
+        """Write settings as the administrator, whatever the revision."""
+        return self.request("PATCH", "/api/v1/settings", json=settings, headers={**ADMIN, "If-Match": "*"})
+
+    def log(self) -> str:
+        """What the server printed so far."""
+        size = os.fstat(self._output.fileno()).st_size
+        return os.pread(self._output.fileno(), size, 0).decode(errors="replace")
+
+    def workers(self) -> list[int]:
+        """The processes that this one started."""
+        return [int(child) for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+    def stop(self, sent: signal.Signals = signal.SIGTERM, seconds: float = 30.0) -> int:
+        """Ask the process to end, and wait; its exit code. Stopping again does nothing.
+
+        Raises:
+            subprocess.TimeoutExpired: it did not end, and was killed.
+        """
+        if self._process.poll() is None:
+            self._process.send_signal(sent)
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+            raise
+
+    def close(self) -> None:
+        """End the process and whatever it has left behind."""
+        try:
+            self.stop()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._output.close()
+
+
+@contextmanager
+def serving(command: Sequence[str], *, path: str = "/livez", **environment: str) -> Iterator[Server]:
+    """Run a command as a server for the block; `$PORT` in its arguments is replaced."""
+    server = Server(command, **environment)
+    try:
+        yield server.wait(path)
+    finally:
+        server.close()
+
+
+@contextmanager
+def gunicorn(database_url: str, *arguments: str, workers: int = 1, **environment: str) -> Iterator[Server]:
+    """gunicorn as in production, with the project's gunicorn.conf.py, for the block."""
+    command = [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:$PORT", *arguments]
+    given = {"DATABASE_URL": database_url, "WEB_CONCURRENCY": str(workers), **environment}
+    with serving(command, **given) as server:
+        yield server
+
+
+def eventually(seconds: float, condition: Any, pause: float = 0.02) -> float:
+    """Wait until `condition()` holds; how long that took.
+
+    Raises:
+        AssertionError: it does not hold within `seconds`.
+    """
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"not within {seconds} s: {condition}"
+        time.sleep(pause)
+    return time.monotonic() - began

@@ -1,0 +1,94 @@
+"""`flask maintenance …` with no web process running, on both databases."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskCliRunner
+
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+Sql = Callable[..., list[Any]]
+
+
+def run(cli: FlaskCliRunner, *words: str, code: int = 0) -> str:
+    result = cli.invoke(args=["maintenance", *words])
+    assert result.exit_code == code, result.output
+    return result.output.strip()
+
+
+def test_on_for_a_time_is_a_window_that_ends_by_itself(cli: FlaskCliRunner, sql: Sql) -> None:
+    before = datetime.now(UTC)
+    said = run(cli, "on", "--for", "1h30m", "--mode", "read_only", "--message", "deploy")
+    found = re.fullmatch(r"maintenance is on \(read_only\) since \S+ until (\S+): deploy", said)
+    assert found
+    until = datetime.fromisoformat(found[1])
+    assert timedelta(0) <= until - before - timedelta(minutes=90) < timedelta(seconds=30)
+    assert not sql("SELECT is_maintain FROM system_settings")[0]["is_maintain"]
+    assert run(cli, "status", code=1) == said
+
+
+@pytest.mark.parametrize("duration", ["", "0m", "30", "half an hour", "-5m", "1h1d", "99999999d", "32d"])
+def test_a_time_that_makes_no_sense_is_refused(cli: FlaskCliRunner, sql: Sql, duration: str) -> None:
+    run(cli, "on", f"--for={duration}", code=2)
+    assert sql("SELECT id FROM maintenance_windows") == []
+
+
+def test_off_ends_open_windows_and_says_which(cli: FlaskCliRunner) -> None:
+    run(cli, "on", "--for", "30m")
+    assert re.fullmatch(rf"maintenance is off; ended window {UUID}  \S+ to \S+ \(full\)", run(cli, "off"))
+    assert run(cli, "off") == "maintenance is already off"
+    assert run(cli, "status") == "maintenance is off"
+
+
+def test_on_and_off_take_a_reason(cli: FlaskCliRunner) -> None:
+    assert run(cli, "on", "--reason", "disk full").startswith("maintenance is on (full)")
+    assert run(cli, "on").startswith("maintenance is already on (full)")
+    assert run(cli, "off", "--reason", "done") == "maintenance is off"
+
+
+def test_local_times_are_planned_in_a_zone_listed_and_cancelled(cli: FlaskCliRunner) -> None:
+    planned = run(cli, "schedule", "2031-12-02T02:00", "2031-12-02T04:00", "--tz", "Europe/Berlin",
+                  "--every", "FREQ=WEEKLY;BYDAY=TU", "--message", "weekly")  # fmt: skip
+    found = re.fullmatch(
+        rf"planned window (({UUID})  2031-12-02T01:00:00.000000Z to 2031-12-02T03:00:00.000000Z \(full\)"
+        r"  every FREQ=WEEKLY;BYDAY=TU in Europe/Berlin: weekly)",
+        planned,
+    )
+    assert found
+    assert run(cli, "windows") == found[1]
+    assert run(cli, "cancel", found[2]) == f"cancelled window {found[1]}"
+    assert run(cli, "windows") == ""
+    assert run(cli, "cancel", found[2], code=2) == "Error: There is no such window."
+
+
+def test_an_open_window_is_listed_as_open(cli: FlaskCliRunner) -> None:
+    run(cli, "on", "--for", "30m")
+    assert run(cli, "windows").endswith("(full)  open")
+
+
+def test_times_with_an_offset_need_no_zone(cli: FlaskCliRunner) -> None:
+    said = run(cli, "schedule", "2031-12-02T02:00:00+01:00", "2031-12-02T04:00:00+01:00")
+    assert "2031-12-02T01:00:00.000000Z to 2031-12-02T03:00:00.000000Z" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        (["2031-12-02T02:00", "2031-12-02T04:00"], "starts_at"),
+        (["2031-12-02T02:00", "2031-12-02T01:00", "--tz", "Europe/Berlin"], "ends_at"),
+        (["2031-12-02T02:00", "2031-12-02T03:00", "--tz", "Berlin"], "timezone"),
+        (["tomorrow", "2031-12-02T03:00Z"], "starts_at"),
+        (["2031-12-02T02:00Z", "2031-12-02T03:00Z", "--every", "daily"], "rrule"),
+    ],
+)
+def test_a_window_that_makes_no_sense_ends_with_one_line_and_2(
+    cli: FlaskCliRunner, words: list[str], field: str
+) -> None:
+    said = run(cli, "schedule", *words, code=2)
+    assert said.startswith(f"Error: {field}: ")
+    assert "\n" not in said
+    assert run(cli, "windows") == ""
