@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg2
 
 ROOT = Path(__file__).parents[1]
-LOCK_KEY = 0x646F705F6265  # that of migrations/env.py
+LOCK_KEY = 0x646F705F6265  # that of migrations/release.py
 FLASK = str(Path(sys.executable).with_name("flask"))
 ROUNDS = 15
 
