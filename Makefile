@@ -7,7 +7,7 @@ DOTENV := $(BIN)/dotenv -f .env run --no-override --
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host \
 	--no-emit-find-links --annotation-style line
 
-.PHONY: help run test check check-migrations install system requirements screenshots
+.PHONY: help run test check check-migrations bench bench-peers install system requirements screenshots
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,6 +31,12 @@ check: install check-migrations ## lint, types, import rules, migrations
 
 check-migrations: install ## one head, named by migrations/head.txt, and SQL that blocks nobody
 	$(BIN)/python -m migrations.lint
+
+bench: install system ## measure the service and write docs/benchmarks.md; ROUNDS=1 is a quick look, ONLY=flips one part
+	$(BIN)/python -m benchmarks $(if $(ROUNDS),--rounds $(ROUNDS)) $(ONLY)
+
+bench-peers: $(VENV)-peers/ready system ## measure others beside the service, in an environment of their own
+	$(VENV)-peers/bin/python -m benchmarks.peers $(if $(ROUNDS),--rounds $(ROUNDS))
 
 install: $(VENV)/dev ## install the Python side
 
@@ -56,6 +62,11 @@ $(VENV)/run: $(VENV)/bin/pip requirements.txt
 $(VENV)/dev: $(VENV)/bin/pip requirements.txt requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/run
+
+$(VENV)-peers/ready: requirements.txt benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	@touch $@
 
 .env:
 	@umask 077; new() { $(BIN)/python -c 'import secrets; print(secrets.token_hex(24))'; }; \

@@ -150,13 +150,11 @@ def cluster(breakable_cluster: tuple[Cluster, str]) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def breakable_url(cluster: Cluster, breakable_cluster: tuple[Cluster, str]) -> Iterator[str]:
+def breakable_url(cluster: Cluster, breakable_cluster: tuple[Cluster, str]) -> str:
     """A migrated database of this test's own on `cluster`."""
     name = f"test_{secrets.token_hex(6)}"
     execute(cluster.url(), f"CREATE DATABASE {name} TEMPLATE {breakable_cluster[1]}")
-    yield cluster.url(name)
-    cluster.repair()
-    execute(cluster.url(), f"DROP DATABASE {name} WITH (FORCE)")
+    return cluster.url(name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

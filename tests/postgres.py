@@ -10,6 +10,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +89,10 @@ class Cluster:
             lock.unlink()
 
     def freeze(self) -> None:
-        for process in self.processes():
-            os.kill(process, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        for process in self.processes():
-            os.kill(process, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def repair(self) -> None:
         """Have the server run, whatever was done to it."""
@@ -120,12 +120,31 @@ class Cluster:
         children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
         return [postmaster, *map(int, children)]
 
+    def _signal(self, sent: signal.Signals) -> None:
+        for process in self.processes():
+            with suppress(ProcessLookupError):  # a connection's process may just have ended
+                os.kill(process, sent)
+
     def _run(self, program: str, *arguments: str | Path) -> None:
         command = [str(binaries() / program), *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=self._directory, check=False, **self._as)
         if done.returncode != 0:
             log = self.log.read_text() if self.log.exists() else ""
             raise RuntimeError(f"{program} failed: {done.stderr}{log}")
+
+
+@contextmanager
+def connections_used_up(url: str) -> Iterator[Callable[[], None]]:
+    """Take every connection that the server has left, for the block; again with what this yields."""
+    with ExitStack() as stack:
+
+        def use_up() -> None:
+            with suppress(psycopg2.OperationalError):
+                while True:
+                    stack.callback(psycopg2.connect(url).close)
+
+        use_up()
+        yield use_up
 
 
 def execute(url: str, *statements: str) -> list[tuple[Any, ...]]:

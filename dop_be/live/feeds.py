@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,7 +53,8 @@ class Wake:
     def set(self) -> None:
         if not self.is_set:
             self.is_set = True
-            self._theirs.send(b"!")
+            with suppress(OSError):  # closed: who waited has seen it already
+                self._theirs.send(b"!")
 
     def wait(self, seconds: float, also: int | None = None) -> bool:
         """Wait for `also`, a file descriptor, to become readable; False when time is up or the wake was set."""
@@ -111,12 +112,14 @@ class Feeds:
 
     def _listener(self, wake: Wake) -> Listener | None:
         """A listener; None where only that fails, while the database itself answers."""
-        try:
-            return Listener(self._engine.dialect.create_connect_args(self._url)[1], wake)
-        except psycopg2.Error as error:
-            read_mark(self._engine)
-            self._warn(one_line(error))
-            return None
+        for last in (False, True):  # twice, since the database may just have come back
+            try:
+                return Listener(self._engine.dialect.create_connect_args(self._url)[1], wake)
+            except psycopg2.Error as error:
+                read_mark(self._engine)
+                if last:
+                    self._warn(one_line(error))
+        return None
 
     def _warn(self, reason: str) -> None:
         if not self._polling:

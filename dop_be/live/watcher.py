@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from contextlib import AbstractContextManager
@@ -15,6 +16,8 @@ POLL_SECONDS = 2.0  # the database is asked this often even while LISTEN looks w
 RETRY_SECONDS = 0.5  # after a reading that failed while the feed stands
 FIRST_DELAY, LONGEST_DELAY = 0.1, 2.0  # seconds between tries to reach a lost database
 LAST_WAIT = 2.0  # seconds for the thread to end; SQLite's waits for locks cannot be interrupted
+
+logger = logging.getLogger(__name__)
 
 
 class Target(Protocol):
@@ -46,8 +49,7 @@ class Watcher(threading.Thread):
             except Reopen:
                 pass
             except Exception as error:  # noqa: BLE001 - whatever it is, a worker without a watcher would be worse
-                if not self._wake.is_set:
-                    self._target.lose(error)
+                self._lose(error)
             # Jitter, so that the workers of a platform do not come back to a restarted database in one wave.
             self._wake.wait(self._delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads, hides nothing
             self._delay = min(self._delay * 2, LONGEST_DELAY)
@@ -58,6 +60,13 @@ class Watcher(threading.Thread):
         self.join(LAST_WAIT)
         if not self.is_alive():
             self._wake.close()
+
+    def _lose(self, error: Exception) -> None:
+        try:
+            if not self._wake.is_set:
+                self._target.lose(error)
+        except Exception:
+            logger.exception("the watcher failed, and goes on")
 
     def _follow(self, feed: Feed) -> None:
         fresh = not self._wake.is_set and self._target.refresh()

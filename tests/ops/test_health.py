@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ import pytest
 from alembic.script import ScriptDirectory
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import event
 
+from dop_be.extensions import db
 from dop_be.live import Live
 from tests.conftest import ADMIN
 from tests.problems import assert_problem
@@ -82,3 +86,49 @@ def test_readyz_notes_a_missing_row_and_serves_on(
     assert response.status_code == 200
     assert response.get_json()["notes"] == ["the row of system_settings is missing"]
     assert client.get("/api/v1/settings").status_code == 200
+
+
+@pytest.mark.parametrize(("revision", "word"), [(FIRST, "behind"), ("ffffffffffff", "ahead"), (None, "not migrated")])
+def test_start_up_logs_how_the_database_stands_once(
+    live: Live,
+    sql: Callable[..., list[Any]],
+    caplog: pytest.LogCaptureFixture,
+    revision: str | None,
+    word: str,
+) -> None:
+    if revision is None:
+        sql("DELETE FROM alembic_version")
+    else:
+        sql("UPDATE alembic_version SET version_num = :revision", revision=revision)
+    with caplog.at_level(logging.WARNING):
+        live.refresh()
+        live.refresh()
+    [message] = [record.getMessage() for record in caplog.records if record.name == "dop_be.ops.health"]
+    assert word in message
+    assert "run `flask db " in message
+
+
+def test_start_up_on_a_database_as_it_should_be_logs_nothing(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        live.refresh()
+    assert caplog.records == []
+
+
+def test_a_worker_hears_of_a_migration_without_asking_per_request(
+    client: FlaskClient, live: Live, sql: Callable[..., list[Any]]
+) -> None:
+    """A migration that changes no settings reaches the watcher too, through alembic_version itself."""
+    live.start()
+    for revision, status in ((FIRST, 503), (HEAD, 200)):
+        sql("UPDATE alembic_version SET version_num = :revision", revision=revision)
+        deadline = time.monotonic() + 30
+        while live.status.alembic_revision != revision:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert client.get("/readyz").status_code == status
+    live.stop()
+    queries: list[str] = []
+    with client.application.app_context():
+        event.listen(db.engine, "before_cursor_execute", lambda *arguments: queries.append(arguments[2]))
+    assert client.get("/readyz").status_code == 200
+    assert queries == []

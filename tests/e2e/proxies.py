@@ -1,0 +1,116 @@
+"""Real proxies with the shipped configurations."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.postgres import free_port
+
+from .servers import ROOT, START_SECONDS, eventually
+from .visitors import Answer, Headers, ask
+
+DEPLOY = ROOT / "deploy"
+NAMES = ("nginx", "caddy", "haproxy")
+
+
+@dataclass
+class Proxy:
+    """One proxy on a free port, with the shipped configuration; only its addresses, and perhaps its switch, changed."""
+
+    name: str
+    directory: Path
+    platform: int
+    dop_be: int
+    fail_closed: bool = False
+    port: int = field(default_factory=free_port)
+    stand_in: int = field(default_factory=free_port)  # what the configurations have at port 8001
+
+    @contextmanager
+    def running(self) -> Iterator[Proxy]:
+        self.directory.mkdir()
+        command = getattr(self, f"_{self.name}")()
+        environment = {**os.environ, "HOME": str(self.directory)}
+        environment.update({name: str(self.directory) for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME")})
+        log = self.directory / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, cwd=self.directory, env=environment, stdout=output, stderr=output)
+        try:
+            wait_until_listening(process, self.port, log)
+            yield self
+        finally:
+            process.terminate()
+            process.wait(10)
+
+    def ask(self, method: str, target: str = "/", headers: Headers = (), body: bytes | Iterable[bytes] = b"") -> Answer:
+        return ask(self.port, method, target, headers, body)
+
+    def _nginx(self) -> list[str]:
+        self._configure("nginx.conf", "site.conf")
+        temporary = "".join(
+            f"{kind}_temp_path {kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        main = f"daemon off; pid pid; events {{}} http {{ access_log off; {temporary} include site.conf; }}"
+        user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""  # the workers must reach this folder
+        (self.directory / "main.conf").write_text(f"{user} worker_processes 2; {main}")
+        here = str(self.directory)
+        return [_program("nginx"), "-e", "stderr", "-p", here, "-c", f"{here}/main.conf"]
+
+    def _caddy(self) -> list[str]:
+        self._configure("Caddyfile", "site")
+        (self.directory / "main").write_text("{\n\tadmin off\n\tauto_https off\n}\nimport site\n")
+        return [_program("caddy"), "run", "--config", "main", "--adapter", "caddyfile"]
+
+    def _haproxy(self) -> list[str]:
+        self._configure("haproxy.cfg", "haproxy.cfg")
+        self._configure("dop_be.lua", "dop_be.lua")
+        return [_program("haproxy"), "-db", "-f", "haproxy.cfg"]
+
+    def _configure(self, shipped: str, name: str) -> None:
+        text = (DEPLOY / shipped).read_text()
+        addresses = {
+            "127.0.0.1:8080": f"127.0.0.1:{self.platform}",
+            "127.0.0.1:8000": f"127.0.0.1:{self.dop_be}",
+            "127.0.0.1:8001": f"127.0.0.1:{self.stand_in}",
+            "http://:8001 ": f"http://:{self.stand_in} ",
+            "listen 80;": f"listen 127.0.0.1:{self.port};",
+            "\n:80 {": f"\nhttp://:{self.port} {{",
+            "bind :80\n": f"bind 127.0.0.1:{self.port}\n",
+            "/etc/haproxy/": f"{self.directory}/",
+        }
+        for written, used in addresses.items():
+            text = text.replace(written, used)
+        (self.directory / name).write_text(fail_closed(text) if self.fail_closed else text)
+
+
+def fail_closed(text: str) -> str:
+    """The configuration with its switch moved: the line of `fail open` commented out, that of `fail closed` not."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if "# fail open:" in line:
+            lines[number] = f"# {line}"
+        elif "# fail closed:" in line:
+            lines[number] = line.replace("# ", "", 1)
+    return "\n".join(lines) + "\n"
+
+
+def wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    def done() -> bool:
+        assert process.poll() is None, log.read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    eventually(START_SECONDS, done)
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    assert found, f"{name} is not installed: run `make system`"
+    return found

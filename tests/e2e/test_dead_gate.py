@@ -1,0 +1,197 @@
+"""What the shipped proxy configurations ask dop_be, and what they do when it does not answer."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ADMIN
+from tests.postgres import free_port
+
+from .proxies import NAMES, Proxy
+from .servers import eventually, gunicorn
+from .visitors import Asked, Recorder
+
+every_proxy = pytest.mark.parametrize("name", NAMES)
+Answers = Callable[[Asked], tuple[int, dict[str, str]]]
+PRIVATE = {"Authorization": "Bearer secret", "Cookie": "session=secret; maintenance_bypass=token; other=secret"}
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Answers], Recorder]]:
+    """Starts servers that answer so."""
+    started: list[Recorder] = []
+
+    def start(answer: Answers) -> Recorder:
+        started.append(Recorder(answer))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.end()
+
+
+@pytest.fixture
+def platform(serve: Callable[[Answers], Recorder]) -> Recorder:
+    return serve(lambda _: (200, {"X-Platform": "yes"}))
+
+
+@pytest.fixture
+def frozen(serve: Callable[[Answers], Recorder]) -> Iterator[Recorder]:
+    """A gate that takes every question and answers none."""
+    thawed = threading.Event()
+
+    def never(asked: Asked) -> tuple[int, dict[str, str]]:
+        thawed.wait(60)
+        return 500, {}
+
+    yield serve(never)
+    thawed.set()
+
+
+@pytest.fixture(params=["gone", "frozen"])
+def dead(request: pytest.FixtureRequest) -> int:
+    """The port of a gate that nobody listens at, or that does not answer."""
+    return free_port() if request.param == "gone" else request.getfixturevalue("frozen").port
+
+
+@every_proxy
+class TestDead:
+    def test_failing_open_lets_through(self, name: str, dead: int, platform: Recorder, tmp_path: Path) -> None:
+        with Proxy(name, tmp_path / name, platform.port, dead).running() as proxy:
+            for body in (b"", b"x" * 2_000, iter([b"x" * 70_000] * 20)):
+                answer = proxy.ask("POST", "/orders?x=1", body=body)
+                assert (answer.status, answer.headers["X-Platform"]) == (200, "yes")
+            assert [(asked.method, len(asked.body)) for asked in platform.asked] == [
+                ("POST", 0),
+                ("POST", 2_000),
+                ("POST", 1_400_000),
+            ]
+
+    def test_failing_closed_refuses(self, name: str, platform: Recorder, tmp_path: Path) -> None:
+        with Proxy(name, tmp_path / name, platform.port, free_port(), fail_closed=True).running() as proxy:
+            for method in ("GET", "POST"):
+                answer = proxy.ask(method, "/orders", body=b"x" * 2_000)
+                assert (answer.status, answer.headers.get_all("Retry-After")) == (503, ["5"])
+                assert answer.headers.get_all("Cache-Control") == ["no-store"]
+                assert b"unavailable" in answer.body
+            assert proxy.ask("HEAD", "/").status == 503
+            assert not platform.asked
+            assert proxy.ask("GET", "/healthz").status == 200
+
+    def test_a_link_of_a_dead_gate_is_an_error(self, name: str, dead: int, platform: Recorder, tmp_path: Path) -> None:
+        with Proxy(name, tmp_path / name, platform.port, dead).running() as proxy:
+            assert proxy.ask("GET", "/gate/bypass/token").status in {502, 503, 504}
+            assert not platform.asked
+
+
+@every_proxy
+def test_a_frozen_gate_is_left_alone(name: str, frozen: Recorder, platform: Recorder, tmp_path: Path) -> None:
+    """Else each request would wait for it as long as the first."""
+    with Proxy(name, tmp_path / name, platform.port, frozen.port).running() as proxy:
+        assert [proxy.ask("GET", "/").status for _ in range(12)] == [200] * 12
+        assert len([asked for asked in frozen.asked if asked.target.startswith("/gate")]) < 12
+
+
+def test_a_gate_that_comes_back_is_asked_again(postgresql_url: str, platform: Recorder, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        dop_be = stack.enter_context(gunicorn(postgresql_url))
+        on = dop_be.request("PUT", "/api/v1/maintenance", json={"active": True}, headers=ADMIN)
+        on.raise_for_status()
+        before = [Proxy(name, tmp_path / name, platform.port, dop_be.port) for name in NAMES]
+        proxies = [stack.enter_context(proxy.running()) for proxy in before]
+
+        def answers() -> list[int]:
+            return [proxy.ask("GET", "/").status for proxy in proxies]
+
+        eventually(30, lambda: answers() == [503] * 3)
+        dop_be.stop()
+        assert answers() == [200] * 3
+        stack.enter_context(gunicorn(postgresql_url, "--bind", f"127.0.0.1:{dop_be.port}"))
+        eventually(30, lambda: answers() == [503] * 3)
+
+
+@every_proxy
+class TestQuestion:
+    def test_dop_be_is_asked_what_it_decides_by_and_nothing_else(
+        self, name: str, serve: Callable[[Answers], Recorder], platform: Recorder, tmp_path: Path
+    ) -> None:
+        gate = serve(lambda _: (200, {}))
+        told = {"X-Maintenance-Bypass": "header-token", "Accept": "text/html", "Origin": "https://app.example"}
+        told["Access-Control-Request-Method"] = "DELETE"
+        forged = {"X-Forwarded-Method": "GET", "X-Forwarded-For": "10.0.0.1", "X-Forwarded-Proto": "https"}
+        with Proxy(name, tmp_path / name, platform.port, gate.port).running() as proxy:
+            proxy.ask("PURGE", "/orders", [*told.items(), *PRIVATE.items(), *forged.items()], b"body")
+        (asked,) = [asked for asked in gate.asked if asked.target != "/livez"]
+        assert (asked.method, asked.target.partition("?")[0], asked.body) == ("GET", "/gate", b"")
+        assert {key: asked.values(key) for key in told} == {key: [value] for key, value in told.items()}
+        assert asked.values("Cookie") == ["maintenance_bypass=token"]
+        assert asked.values("X-Forwarded-Method") == ["PURGE"]
+        assert asked.values("X-Forwarded-For") == ["127.0.0.1"]
+        assert asked.values("X-Forwarded-Proto") == ["http"]
+        assert asked.values("X-Forwarded-Host") == ["platform.example:8443"]
+        assert "secret" not in json.dumps(asked.headers)
+        assert platform.asked[0].values("Cookie") == [PRIVATE["Cookie"]]
+
+    def test_a_link_is_answered_by_dop_be(
+        self, name: str, serve: Callable[[Answers], Recorder], platform: Recorder, tmp_path: Path
+    ) -> None:
+        answer = {"Location": "/orders?x=1", "Set-Cookie": "maintenance_bypass=token; Path=/; HttpOnly; SameSite=Lax"}
+        gate = serve(lambda asked: (302 if "bypass" in asked.target else 200, answer))
+        with Proxy(name, tmp_path / name, platform.port, gate.port).running() as proxy:
+            followed = proxy.ask("GET", "/gate/bypass/token?next=/orders?x=1", PRIVATE.items())
+        assert followed.status == 302
+        assert {key: followed.headers.get_all(key) for key in answer} == {key: [text] for key, text in answer.items()}
+        (asked,) = [asked for asked in gate.asked if asked.target != "/livez"]
+        assert asked.target == "/gate/bypass/token?next=/orders?x=1"
+        assert "secret" not in json.dumps(asked.headers)
+        assert asked.values("X-Forwarded-Host") == ["platform.example:8443"]
+        assert not platform.asked
+
+    def test_an_announced_window_is_told_to_visitors(
+        self, name: str, serve: Callable[[Answers], Recorder], platform: Recorder, tmp_path: Path
+    ) -> None:
+        announced = {"X-Maintenance-Starts": "2030-01-01T00:00:00Z"}
+        gate = serve(lambda asked: (200, announced if "soon" in asked.values("Accept") else {}))
+        with Proxy(name, tmp_path / name, platform.port, gate.port).running() as proxy:
+            assert proxy.ask("GET", "/", [("Accept", "soon")]).headers["X-Maintenance-Starts"] == "2030-01-01T00:00:00Z"
+            assert proxy.ask("GET", "/", [("Accept", "*/*")]).headers["X-Maintenance-Starts"] is None
+
+
+def test_a_gate_that_opens_in_between_makes_no_success_of_a_refusal(
+    serve: Callable[[Answers], Recorder], platform: Recorder, tmp_path: Path
+) -> None:
+    """nginx asks twice, for the decision and for the page; in between maintenance may end."""
+    gate = serve(lambda asked: (403 if "deny=403" in asked.target else 200, {}))
+    with Proxy("nginx", tmp_path / "nginx", platform.port, gate.port).running() as proxy:
+        answer = proxy.ask("POST", "/orders")
+    assert (answer.status, answer.headers.get_all("Retry-After")) == (503, ["1"])
+    assert not platform.asked
+
+
+@pytest.mark.parametrize("name", ["nginx", "haproxy"])
+def test_a_gate_that_fails_is_a_dead_one(
+    name: str, serve: Callable[[Answers], Recorder], platform: Recorder, tmp_path: Path
+) -> None:
+    gate = serve(lambda asked: (200 if asked.target == "/livez" else 500, {}))
+    with Proxy(name, tmp_path / "open", platform.port, gate.port).running() as proxy:
+        assert proxy.ask("GET", "/").status == 200
+    with Proxy(name, tmp_path / "closed", platform.port, gate.port, fail_closed=True).running() as proxy:
+        assert (proxy.ask("GET", "/").status, len(platform.asked)) == (503, 1)
+
+
+@every_proxy
+@pytest.mark.parametrize("status", [302, 400, 404, 431])
+def test_a_question_that_dop_be_does_not_take_is_refused_also_when_failing_open(
+    name: str, status: int, serve: Callable[[Answers], Recorder], platform: Recorder, tmp_path: Path
+) -> None:
+    """Else a visitor would get in with a header that makes gunicorn refuse the question."""
+    gate = serve(lambda asked: (200 if asked.target == "/livez" else status, {}))
+    with Proxy(name, tmp_path / name, platform.port, gate.port).running() as proxy:
+        assert proxy.ask("GET", "/").status in {status, 500}
+    assert not platform.asked

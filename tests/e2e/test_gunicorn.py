@@ -1,0 +1,55 @@
+"""The gate as gunicorn serves it, asked by hostile hands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.conftest import ADMIN
+
+from .servers import gunicorn
+from .visitors import ask
+
+READ_ONLY = {"active": True, "mode": "read_only"}
+
+
+@pytest.fixture(scope="module")
+def read_only(empty_postgresql: Callable[..., str], migrated_postgresql: str) -> Iterator[int]:
+    """The port of a dop_be in read-only maintenance."""
+    with gunicorn(empty_postgresql(template=migrated_postgresql)) as server:
+        server.request("PUT", "/api/v1/maintenance", json=READ_ONLY, headers=ADMIN).raise_for_status()
+        yield server.port
+
+
+@pytest.mark.parametrize("target", ["/gate", "/gate/", "/gate/any/thing", "/gate%2f", "/%67ate", "/gate?deny=403"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Accept", "*/*"),
+        ("SCRIPT_NAME", "/gate"),
+        ("PATH_INFO", "/livez"),
+        ("X_Forwarded_Method", "GET"),
+        ("X-Forwarded-Method", "GET"),  # a second one, as a proxy would send it that adds instead of overwriting
+        ("X-Original-Method", "GET"),
+        ("X-HTTP-Method-Override", "GET"),
+        ("X-Forwarded-Ssl", "on"),
+    ],
+)
+def test_no_header_opens_the_gate(read_only: int, target: str, name: str, value: str) -> None:
+    proxy = [("X-Forwarded-Method", "POST"), ("X-Forwarded-Proto", "http")]
+    assert ask(read_only, "GET", target, [*proxy, (name, value)]).status in {403, 503}
+
+
+@pytest.mark.parametrize("target", ["//gate", "/Gate", "/gate;x", "/x/../gate", "/gatekeeper", "/gate%20"])
+def test_what_is_not_the_gate_is_not_answered_as_open(read_only: int, target: str) -> None:
+    """A proxy with a mistyped address refuses everybody, instead of nobody."""
+    assert ask(read_only, "GET", target, [("X-Forwarded-Method", "GET")]).status == 404
+
+
+@pytest.mark.parametrize("accept", ["a/b," * 2_000, "\xff;q=\x80", 'text/html;a="\\', "text/html;q=1e999", ";;,,=="])
+def test_any_accept_header_is_refused_and_not_failed(read_only: int, accept: str) -> None:
+    """A failure of the gate would let the visitor through where the proxy fails open."""
+    answer = ask(read_only, "GET", "/gate", [("X-Forwarded-Method", "POST"), ("Accept", accept)])
+    assert answer.status == 503
+    assert answer.json["code"] == "maintenance"

@@ -1,0 +1,82 @@
+"""One look at the database: the whole state in one view, and what is told where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from dop_be.extensions import db
+from dop_be.live.loader import Reading, read, read_mark
+
+Sql = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture
+def engine(app: Flask) -> Iterator[Engine]:
+    with app.app_context():
+        yield db.engine
+
+
+def test_a_reading_has_the_row_the_version_and_the_alembic_revision(engine: Engine, sql: Sql) -> None:
+    [row] = sql("SELECT * FROM system_settings")
+    [state] = sql("SELECT * FROM live_state")
+    [alembic] = sql("SELECT * FROM alembic_version")
+    reading = read(engine)
+    assert reading.snapshot is not None
+    assert reading.snapshot.version == state["version"]
+    assert reading.snapshot.revision == row["revision"]
+    assert reading.alembic_revision == alembic["version_num"]
+    assert read_mark(engine) == (state["version"], alembic["version_num"])
+
+
+def test_the_mark_follows_a_change_and_an_upgrade(engine: Engine, sql: Sql) -> None:
+    """An upgrade may change nothing that raises the version; a worker that waits for it must notice."""
+    marks = [read_mark(engine)]
+    sql("UPDATE live_state SET version = version + 1")
+    marks.append(read_mark(engine))
+    sql("UPDATE alembic_version SET version_num = 'another'")
+    marks.append(read_mark(engine))
+    assert len(set(marks)) == 3
+
+
+@pytest.mark.parametrize("table", ["system_settings", "live_state"])
+def test_without_a_row_there_is_no_snapshot(engine: Engine, sql: Sql, table: str) -> None:
+    [alembic] = sql("SELECT * FROM alembic_version")
+    sql(f"DELETE FROM {table}")
+    assert read(engine) == Reading(alembic["version_num"], None)
+    assert read_mark(engine) is None
+
+
+@pytest.mark.parametrize("table", ["system_settings", "live_state"])
+def test_without_a_table_there_is_no_snapshot(engine: Engine, sql: Sql, table: str) -> None:
+    [alembic] = sql("SELECT * FROM alembic_version")
+    sql(f"DROP TABLE {table}")
+    assert read(engine) == Reading(alembic["version_num"], None)
+    assert read_mark(engine) is None
+
+
+def test_an_empty_database_has_no_revision(make_app: Callable[..., Flask], empty_database_url: str) -> None:
+    with make_app(empty_database_url).app_context():
+        assert read(db.engine) == Reading(None, None)
+        assert read_mark(db.engine) is None
+
+
+def test_a_database_that_does_not_answer_is_an_error(make_app: Callable[..., Flask]) -> None:
+    with make_app("postgresql://postgres@127.0.0.1:1/none").app_context():
+        for look in (read, read_mark):
+            with pytest.raises(SQLAlchemyError):
+                look(db.engine)
+
+
+def test_a_reading_takes_no_lock_that_a_writer_waits_for(engine: Engine, sql: Sql) -> None:
+    """And reads on while a transaction that has written is still open."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("UPDATE system_settings SET is_maintain = true")
+        reading = read(engine)
+        assert reading.snapshot is not None
+        assert not reading.snapshot.maintenance.active
