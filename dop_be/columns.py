@@ -105,6 +105,6 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
-NEVER = {"infinity": datetime.max, "-infinity": datetime.min}  # PostgreSQL's
+NEVER = {"infinity": datetime.max.replace(tzinfo=UTC), "-infinity": datetime.min.replace(tzinfo=UTC)}  # PostgreSQL's
 # What JSON has no type for, and SQLite no boolean.
 FROM_JSON: dict[type[TypeEngine[Any]], Callable[[Any], Any]] = {UtcDateTime: _utc, Uuid: uuid.UUID, Boolean: bool}
