@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import logging
+import os
 import re
 import sys
 from datetime import timedelta
@@ -15,10 +16,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .access.attribution import checked_reason
 from .database import Attribution, unavailable
-from .errors import DatabaseUnavailable, DomainError, InvalidInput
+from .errors import DatabaseUnavailable, DomainError, InvalidInput, one_line
 from .extensions import db
 from .live.loader import read
 from .live.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
 
 
 class Group(AppGroup):
@@ -36,6 +39,11 @@ class Group(AppGroup):
             raise Failure(error.detail) from error
         except SQLAlchemyError as error:
             raise Failure(unavailable(error).detail) from error
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:  # code 1 is for "in maintenance"
+            logger.debug("the command failed", exc_info=True)
+            raise Failure(f"{type(error).__name__}: {one_line(error)}") from error
 
 
 class Duration(click.ParamType[timedelta]):
@@ -72,7 +80,7 @@ def attribution(reason: str | None = None) -> Attribution:
     Raises:
         InvalidInput: the reason cannot be recorded.
     """
-    return Attribution(getpass.getuser(), "cli", checked_reason(reason, "--reason"))
+    return Attribution(_user(), "cli", checked_reason(reason, "--reason"))
 
 
 def current_state() -> Snapshot:
@@ -85,3 +93,10 @@ def current_state() -> Snapshot:
     if snapshot is None:
         raise DatabaseUnavailable("The database has no settings: run `flask db upgrade`.")
     return snapshot
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return f"uid {os.getuid()}"

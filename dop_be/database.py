@@ -98,6 +98,7 @@ def engine_options(url: URL) -> dict[str, Any]:
         return {"poolclass": NullPool, "hide_parameters": True, "connect_args": arguments}
     return {
         "hide_parameters": True,  # an error's text, which may be logged, shows no values
+        "isolation_level": "READ COMMITTED",  # whatever the role has: what is read behind a lock must be new
         "pool_size": 2,
         "max_overflow": 6,
         "pool_timeout": TIME_LIMIT,

@@ -130,6 +130,7 @@ def init_app(app: Flask) -> None:
 
 
 def _answer(status: int, code: str, detail: str, headers: Mapping[str, str], **members: Any) -> Response:
+    headers = {"Cache-Control": "no-store", "Vary": "Accept", **headers}
     if wants_html(request.headers.get("Accept", "")) and not request.path.startswith("/api/"):
         page = render_template("error.html", title=HTTPStatus(status).phrase, detail=detail)
         return Response(page, status, {**headers, **current_app.extensions["page_headers"]}, content_type=HTML)
@@ -137,8 +138,7 @@ def _answer(status: int, code: str, detail: str, headers: Mapping[str, str], **m
 
 
 def _domain_error(error: DomainError) -> Response:
-    headers = {"Cache-Control": "no-store", **error.headers}
-    return _answer(error.status, error.code, error.detail, headers, **error.members)
+    return _answer(error.status, error.code, error.detail, error.headers, **error.members)
 
 
 def _http_error(error: HTTPException) -> BaseResponse:

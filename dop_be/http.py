@@ -79,7 +79,11 @@ def answer(document: Document, *, vary: str | None = None) -> Response:
     headers = {"ETag": document.etag, "Cache-Control": "no-cache"}
     if vary is not None:
         headers["Vary"] = vary
-    if "If-None-Match" in request.headers and request.if_none_match.contains_weak(document.etag.strip('"')):
+    if (
+        request.method in {"GET", "HEAD"}
+        and "If-None-Match" in request.headers
+        and request.if_none_match.contains_weak(document.etag.strip('"'))
+    ):
         return Response(status=304, headers=headers)
     return Response(document.body, headers=headers, content_type="application/json")
 
@@ -110,4 +114,4 @@ def init_app(app: Flask) -> None:
     if app.config["CORS_ORIGINS"]:
         CORS(app, expose_headers=EXPOSED_HEADERS)
     if hops := app.config["TRUSTED_PROXY_HOPS"]:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops)  # type: ignore[method-assign]

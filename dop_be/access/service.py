@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Select, select
@@ -47,7 +48,7 @@ def create(name: str, scopes: Iterable[str], by: Attribution, *, lifetime: timed
             )
         )
         raise_version(session.connection())
-    logger.info("token created", extra={"actor": by.actor, "source": by.source, "token_name": name})
+    logger.info("token created", extra={**asdict(by), "token_name": name})
     return text
 
 
@@ -66,7 +67,7 @@ def revoke(name: str, by: Attribution) -> bool:
             raise InvalidInput({"name": [f"There is no token {name!r}."]})
         token.revoked_at, token.revoked_by = datetime.now(UTC), by.actor
         raise_version(session.connection())
-    logger.info("token revoked", extra={"actor": by.actor, "source": by.source, "token_name": name})
+    logger.info("token revoked", extra={**asdict(by), "token_name": name})
     return True
 
 

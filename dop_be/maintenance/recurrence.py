@@ -28,7 +28,7 @@ PARTS = {
     "WKST": r"MO|TU|WE|TH|FR|SA|SU",
     "BYDAY": r"([+-]?\d{1,2})?(MO|TU|WE|TH|FR|SA|SU)(,([+-]?\d{1,2})?(MO|TU|WE|TH|FR|SA|SU))*",
     "BYMONTHDAY": NUMBERS,
-    "BYMONTH": NUMBERS,
+    "BYMONTH": r"(0?[1-9]|1[0-2])(,(0?[1-9]|1[0-2]))*",
     "BYSETPOS": NUMBERS,
     "BYHOUR": r"\d{1,2}(,\d{1,2})*",
 }
@@ -91,10 +91,11 @@ def recurrence(text: str, start: datetime, zone: ZoneInfo) -> Recurrence:
     spelled = ";".join(f"{name}={value}" for name, value in _explicit(parts, start).items())
     try:
         rule = cast(rrule, rrulestr(spelled, dtstart=start))
-    except ValueError as error:
+        # Only the first period: a rule that never occurs would be searched for seconds, until the year 9999.
+        first = next(iter(rule.replace(interval=WHOLE_CALENDAR, until=until)), None)
+    except (ValueError, LookupError) as error:  # dateutil's, over days and months that do not exist
         raise InvalidRule(f"{error}.") from error
-    # Only the first period is searched: a rule that never occurs would be searched for seconds, until the year 9999.
-    if next(iter(rule.replace(interval=WHOLE_CALENDAR, until=until)), None) != start:
+    if first != start:
         raise InvalidRule(
             f"Does not pick starts_at itself, {start} on the zone's clock: begin at a time that it picks."
         )

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, event, select, update
+from sqlalchemy import Connection, event, select
 from sqlalchemy.orm import Mapper, Session
 
 from ..database import Attribution
 from ..errors import InvalidInput, NotFound
 from ..live import writing
-from ..live.models import LiveState
+from ..live.models import raise_version
 from ..live.snapshot import Phase, phase
 from ..settings import recording  # noqa: F401 - its listener records changes on SQLite
 from ..settings.models import SystemSettings
+from ..settings.schemas import timestamp
 from ..settings.service import locked_row
 from .models import MaintenanceWindow
 from .schedule import MOST_WINDOWS, Occurrence, Window, current, expand_all, plan
+
+logger = logging.getLogger(__name__)
 
 KEPT = timedelta(days=1)  # a window that is over stays readable for this long
 
@@ -44,18 +48,23 @@ def switch(
     Raises:
         InvalidInput, SettingsMissing, DatabaseUnavailable: nothing was changed.
     """
-    now = datetime.now(UTC)
     wanted = {"is_maintain": active, "maintenance_mode": mode, "maintenance_message": message}
     with writing(by) as session:
         row = locked_row(session)
+        now = datetime.now(UTC)  # not before the lock: what another writer opened meanwhile is open now
         windows = _windows(session)
-        ended: list[Occurrence] = []
+        opened, ended = None, []
         if until is not None:
-            changed = _open(session, windows, _from_now(now, until, mode, message), now)
+            opened = _open(session, windows, _from_now(now, until, mode, message), now)
+            changed = opened is not None
         else:
             ended = [] if active else _end_open(session, windows, now)
             changed = _set(session, row, wanted) or bool(ended)
-        return Outcome(_phase(row, _windows(session), now), changed, ended)
+        outcome = Outcome(_phase(row, _windows(session), now), changed, ended)
+    for happened, found in [("opened", opened), *(("ended", occurrence.window) for occurrence in ended)]:
+        if found is not None:
+            _tell(happened, found, by)
+    return outcome
 
 
 def schedule(by: Attribution, **planned: Any) -> Window:
@@ -64,11 +73,12 @@ def schedule(by: Attribution, **planned: Any) -> Window:
     Raises:
         InvalidInput, SettingsMissing, DatabaseUnavailable: nothing was stored.
     """
-    now = datetime.now(UTC)
-    window = plan(now, **planned)
     with writing(by) as session:
         locked_row(session)
+        now = datetime.now(UTC)  # as in `switch`
+        window = plan(now, **planned)
         _add(session, _windows(session), window, now)
+    _tell("planned", window, by)
     return window
 
 
@@ -85,7 +95,14 @@ def cancel(by: Attribution, identifier: uuid.UUID) -> Window:
             raise NotFound("There is no such window.")
         window = Window(**row.values())
         session.delete(row)
+    _tell("cancelled", window, by)
     return window
+
+
+def _tell(happened: str, window: Window, by: Attribution) -> None:
+    """Log a change to a window, as each change to the settings is."""
+    times = {"starts_at": timestamp(window.starts_at), "ends_at": timestamp(window.ends_at), "rrule": window.rrule}
+    logger.info("window %s", happened, extra={**asdict(by), "window": str(window.id), **times})
 
 
 def _from_now(now: datetime, until: datetime, mode: str, message: str | None) -> Window:
@@ -111,13 +128,13 @@ def _set(session: Session, row: SystemSettings, wanted: dict[str, Any]) -> bool:
     return row.revision != before
 
 
-def _open(session: Session, windows: list[Window], window: Window, now: datetime) -> bool:
-    """Add a window, unless one like it is open already and closes when it would."""
+def _open(session: Session, windows: list[Window], window: Window, now: datetime) -> Window | None:
+    """Add a window and return it, unless one like it is open already and closes when it would."""
     for known in windows:
         if known.starts_at <= now and replace(known, id=window.id, starts_at=window.starts_at) == window:
-            return False
+            return None
     _add(session, windows, window, now)
-    return True
+    return window
 
 
 def _add(session: Session, windows: list[Window], window: Window, now: datetime) -> None:
@@ -146,9 +163,7 @@ def _end_open(session: Session, windows: list[Window], now: datetime) -> list[Oc
 
 
 def _raise_version(mapper: Mapper[Any], connection: Connection, row: MaintenanceWindow) -> None:
-    """What triggers do on PostgreSQL."""
-    if connection.dialect.name == "sqlite":
-        connection.execute(update(LiveState).values(version=LiveState.version + 1))
+    raise_version(connection)
 
 
 for moment in ("after_insert", "after_update", "after_delete"):

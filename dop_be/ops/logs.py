@@ -16,7 +16,7 @@ from ..maintenance.policy import SAFE_METHODS
 
 LOGGERS = ("dop_be", "sqlalchemy")  # gunicorn's and Alembic's keep their own handlers and format
 # Nothing of ours logs these; an error of some library that quotes its input might.
-SECRETS = r"\bdop_[0-9a-f]{8}_\w+|(?<=[Bb]earer )[\w.~+/=-]+|(?<=://)[^/\s@]+(?=@)"
+SECRETS = r"\bdop_[0-9a-f]{8}_\w+|(?<=[Bb]earer )[\w.~+/=-]+|(?<=://)[^/\s@]+(?=@)|(?<=/gate/bypass/)[\w-]+"
 
 
 def init_app(app: Flask) -> None:
@@ -30,8 +30,8 @@ def init_app(app: Flask) -> None:
 
 
 def _formatter(app: Flask, *, terminal: bool) -> structlog.stdlib.ProcessorFormatter:
-    url = app.config["SQLALCHEMY_DATABASE_URI"]
-    hide = _redactor(app.config["ADMIN_TOKEN"], app.config["SECRET_KEY"], url.password)
+    urls = app.config["SQLALCHEMY_DATABASE_URI"], app.config["LISTEN_DATABASE_URI"]
+    hide = _redactor(app.config["ADMIN_TOKEN"], app.config["SECRET_KEY"], *(url.password for url in urls))
     render = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(ensure_ascii=False)
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[

@@ -73,11 +73,11 @@ class Timestamp(fields.Field[datetime]):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
         try:
             moment = datetime.fromisoformat(value)
-        except (TypeError, ValueError) as error:
+            if moment.tzinfo is not None:
+                return moment.astimezone(UTC)
+        except (TypeError, ValueError, OverflowError) as error:
             raise self.make_error("invalid") from error
-        if moment.tzinfo is None:
-            raise self.make_error("invalid")
-        return moment.astimezone(UTC)
+        raise self.make_error("invalid")
 
 
 def timestamp(moment: datetime) -> str:

@@ -200,3 +200,16 @@ def insert(sql: Sql, start: float, end: float, **more: str) -> None:
     columns = {"starts_at": hours(start), "ends_at": hours(end), **more}
     names, values = ", ".join(columns), ", ".join(f":{name}" for name in columns)
     sql(f"INSERT INTO maintenance_windows ({names}) VALUES ({values})", **columns)
+
+
+@pytest.mark.parametrize("rule", ["FREQ=MONTHLY;BYDAY=+53MO;BYMONTH=0", "FREQ=YEARLY;BYMONTH=13;BYDAY=1MO", "nonsense"])
+def test_a_rule_that_sql_wrote_wrong_keeps_nobody_from_the_state(
+    live: Live, sql: Callable[..., list[Any]], rule: str
+) -> None:
+    sql(
+        "INSERT INTO maintenance_windows (starts_at, ends_at, rrule)"
+        " VALUES ('2031-01-06 02:00:00', '2031-01-06 03:00:00', :rule)",
+        rule=rule,
+    )
+    assert live.refresh()
+    assert len(live.require().windows) == 1

@@ -64,6 +64,14 @@ class TestApi:
         first = switch(client, active=True, message="x")
         assert switch(client, active=True, message="x") == first
 
+    @pytest.mark.parametrize("tag", ["*", "current"])
+    def test_put_answers_in_full_whatever_the_client_has(self, client: FlaskClient, tag: str) -> None:
+        wanted = client.get(URL).headers["ETag"] if tag == "current" else tag
+        for active in (False, True):
+            headers = {**ADMIN, "If-None-Match": wanted}
+            response = client.put(URL, json={"active": active}, headers=headers)
+            assert (response.status_code, response.get_json()["active"]) == (200, active)
+
     def test_put_turns_it_off(self, client: FlaskClient) -> None:
         switch(client, active=True, message="x")
         assert switch(client, active=False) == {**OPEN, "revision": 3}

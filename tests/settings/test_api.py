@@ -310,6 +310,22 @@ class TestTokens:
             assert "ADMIN_TOKEN" in body["detail"]
 
 
+class TestCaching:
+    def test_an_error_is_not_cached_and_says_that_it_was_negotiated(self, client: FlaskClient) -> None:
+        for response in (
+            client.get("/nowhere"),
+            client.post(URL),
+            client.get("/nowhere", headers={"Accept": "text/html"}),
+        ):
+            assert response.headers["Cache-Control"] == "no-store"
+            assert response.headers["Vary"] == "Accept"
+
+    def test_a_write_answers_in_full_whatever_the_client_has(self, client: FlaskClient) -> None:
+        etag = client.get(URL, headers=ADMIN).headers["ETag"]
+        for tag in ("*", etag):
+            assert patch(client, {}, **{"If-None-Match": tag}).get_json()["revision"] == 1
+
+
 class TestMethods:
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "TRACE", "FOO"])
     def test_other_methods_are_refused_with_those_that_are_not(self, client: FlaskClient, method: str) -> None:

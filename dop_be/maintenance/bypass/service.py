@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from ...errors import InvalidInput
 from ...extensions import db
 from ...live import writing
 from ...live.models import raise_version
+from ...settings.schemas import timestamp
 from ...settings.service import locked_row
 from .models import NAME_LENGTH, Bypass, digest
 
@@ -45,7 +47,7 @@ def create(name: str, lifetime: timedelta, by: Attribution) -> tuple[str, dateti
             raise InvalidInput({"name": [f"There is a bypass called {name} already; revoke it first."]})
         session.add(Bypass(name=name, digest=digest(token), created_by=by.actor, expires_at=now + lifetime))
         raise_version(session.connection())
-    logger.info("bypass %r was created by %s (%s) and expires in %s", name, by.actor, by.source, lifetime)
+    logger.info("bypass created", extra={**asdict(by), "bypass": name, "expires_at": timestamp(now + lifetime)})
     return token, now + lifetime
 
 
@@ -63,7 +65,7 @@ def revoke(name: str, by: Attribution) -> None:
             raise InvalidInput({"name": [f"There is no bypass called {name}."]})
         session.delete(bypass)
         raise_version(session.connection())
-    logger.info("bypass %r was revoked by %s (%s)", name, by.actor, by.source)
+    logger.info("bypass revoked", extra={**asdict(by), "bypass": name})
 
 
 def known() -> Sequence[Any]:

@@ -1,0 +1,37 @@
+"""How every command behaves."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+
+from dop_be import commands
+
+
+def test_a_user_without_a_name_acts_by_number(
+    cli: FlaskCliRunner, sql: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    assert cli.invoke(args=["maintenance", "on"]).exit_code == 0
+    assert sql("SELECT updated_by FROM system_settings") == [{"updated_by": f"uid {os.getuid()}"}]
+
+
+def test_a_fault_of_our_own_does_not_read_as_in_maintenance(app: Flask) -> None:
+    group = commands.Group("faulty")
+
+    @group.command("fail")
+    def fail() -> None:
+        raise ZeroDivisionError("division by zero")
+
+    app.cli.add_command(group)
+    result = app.test_cli_runner().invoke(args=["faulty", "fail"])
+    assert (result.exit_code, result.output) == (2, "Error: ZeroDivisionError: division by zero\n")
