@@ -1,14 +1,11 @@
-"""The figures of planned windows: how punctual they are without the database, and what a hundred of them cost.
-
-`python -m benchmarks.windows` prints both as Markdown.
-"""
+"""The figures of planned windows: how punctual they are without the database, and what a hundred of them cost."""
 
 from __future__ import annotations
 
 import statistics
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,9 +23,34 @@ from tests.e2e.servers import gunicorn
 from tests.e2e.windows import lateness, plan, proven_wrong, watch_without_database
 from tests.postgres import Cluster, execute
 
+from .report import Table, milliseconds
+
 WORKERS = 4
 ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "UTC")
 RULES = ("FREQ=DAILY", "FREQ=WEEKLY;BYDAY={day}", "FREQ=MONTHLY;BYDAY=2{day}", "FREQ=DAILY;INTERVAL=2")
+
+
+def measure(rounds: int) -> Iterator[Table]:
+    with TemporaryDirectory() as directory:
+        url = f"sqlite:///{Path(directory) / 'windows.sqlite3'}"
+        migrate(url)
+        app = create_app(configuration(url))
+        app.extensions["live"].refresh()
+        rows = [cost_row(app, windows) for windows in ([], hundred())]
+        app.extensions["live"].stop()
+    head = ["windows", "snapshot's load, cold", "again", "gate, per request"]
+    yield Table("What planned windows cost", head, rows, "In process; recurring windows in five zones, five years old.")
+    late, wrong = punctuality()
+    figures = [milliseconds(statistics.median(late)), milliseconds(max(late)), str(wrong)]
+    note = f"{len(late)} openings and closings as the workers answered them, with PostgreSQL stopped all the time."
+    head = ["first right answer, median", "latest", "answers more than 100 ms wrong"]
+    yield Table("Punctuality of windows without the database", head, [figures], note)
+
+
+def cost_row(app: Flask, windows: Sequence[Window]) -> list[str]:
+    cold, warm = (load_cost(app, windows, cold=cold) for cold in (True, False))
+    gate = f"{request_cost(app, windows) * 1e6:.2f} µs"
+    return [str(len(windows)), f"{cold * 1e3:.2f} ms", f"{warm * 1e3:.2f} ms", gate]
 
 
 def punctuality(count: int = 20) -> tuple[list[float], int]:
@@ -105,23 +127,3 @@ def _timed(function: Callable[[], object], calls: int) -> float:
     for _ in range(calls):
         function()
     return (time.perf_counter() - began) / calls
-
-
-def main() -> None:
-    with TemporaryDirectory() as directory:
-        url = f"sqlite:///{Path(directory) / 'windows.sqlite3'}"
-        migrate(url)
-        app = create_app(configuration(url))
-        app.extensions["live"].refresh()
-        windows = hundred()
-        print("| windows | snapshot load, cold | again | gate, per request |\n| --- | ---: | ---: | ---: |")
-        for found in ([], windows):
-            cold, warm = (load_cost(app, found, cold=cold) * 1e3 for cold in (True, False))
-            print(f"| {len(found)} | {cold:.2f} ms | {warm:.2f} ms | {request_cost(app, found) * 1e6:.2f} µs |")
-    late, wrong = punctuality()
-    print(f"\n{len(late)} changes seen, {wrong} answers certainly more than 100 ms wrong; first right answer")
-    print(f"after {statistics.median(late) * 1e3:.1f} ms (median), {max(late) * 1e3:.1f} ms (latest)")
-
-
-if __name__ == "__main__":
-    main()
