@@ -15,7 +15,7 @@ from psycopg2 import extensions
 from .report import Table, milliseconds
 from .servers import ROOT, environment, flask, new_database, postgresql
 
-LOCK_KEY = 0x646F705F6265  # that of migrations/env.py
+LOCK_KEY = 0x646F705F6265  # that of migrations/release.py
 
 
 def measure(rounds: int) -> Iterator[Table]:
@@ -30,7 +30,9 @@ def measure(rounds: int) -> Iterator[Table]:
         ["from a release's end to the next one's going on, median", milliseconds(median(waits))],
         ["the same, at most", milliseconds(max(waits))],
     ]
-    yield Table("Migrations", ["", "time"], rows, f"In turn, rounds: {rounds}; wall time, since a release waits for it.")
+    yield Table(
+        "Migrations", ["", "time"], rows, f"In turn, rounds: {rounds}; wall time, since a release waits for it."
+    )
 
 
 def seconds(url: str, *command: str) -> float:

@@ -125,13 +125,12 @@ def _begin(connection: Connection) -> None:
     A reader says so with the execution option `reading`. (SQLite, "File Locking And Concurrency"; SQLAlchemy on SQLite,
     "Serializable isolation / Savepoints / Transactional DDL")
     """
-    _limit_lock_wait(connection)
     reading = connection.get_execution_options().get("reading", False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def _limit_lock_wait(connection: Connection) -> None:
-    """Keep SQLite's waits for locks, of which BEGIN and COMMIT are the ones, within the time limit together."""
+    """Leave SQLite's COMMIT, which waits for readers, only the time that BEGIN, which waits for writers, has left."""
     if (deadline := _deadline.get()) is not None:
         left = max(0, int((deadline - time.monotonic()) * 1000))
         connection.connection.execute(f"PRAGMA busy_timeout = {left}")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from .tree import Tree
+from .tree import Tree, template
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return template(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture
-def make_tree(tmp_path: Path) -> Callable[[str], Tree]:
+def make_tree(project: Path, tmp_path: Path) -> Callable[[str], Tree]:
     """Copies the project, for a database URL."""
 
     def make(url: str) -> Tree:
-        path = tmp_path / "tree"
-        path.mkdir()
-        return Tree(path, url)
+        return Tree(shutil.copytree(project, tmp_path / "tree"), url)
 
     return make
 

@@ -42,15 +42,14 @@ def assert_migrated(url: str) -> None:
 
 def refused(tree: Tree) -> str:
     """The last line of an upgrade that failed without a traceback."""
-    for command in (UPGRADE, ("alembic", "upgrade", "head")):
-        code, output = tree.attempt(*command)
-        assert code != 0
-        assert "Traceback" not in output
-        assert "a-password" not in output
+    code, output = tree.attempt(*UPGRADE)
+    assert code == 1
+    assert "Traceback" not in output
+    assert "a-password" not in output
     return output.splitlines()[-1]
 
 
-@pytest.mark.parametrize("schema", ["public", "extensions", "Odd schema"])
+@pytest.mark.parametrize("schema", ["public", "Odd schema"])
 def test_it_may_be_there_already(postgresql_tree: Tree, url: str, schema: str) -> None:
     execute(url, f'CREATE SCHEMA IF NOT EXISTS "{schema}"', f'{CREATE} SCHEMA "{schema}"')
     postgresql_tree.run(*UPGRADE)

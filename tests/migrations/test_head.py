@@ -25,16 +25,16 @@ def newest(tree: Tree, slug: str) -> str:
     return file.name.partition("_")[0]
 
 
-@pytest.mark.parametrize("line", [("flask", "db"), ("alembic",)], ids=["flask", "alembic"])
-def test_each_new_revision_and_merge_rewrites_the_file(offline_tree: Tree, line: tuple[str, ...]) -> None:
+def test_each_new_revision_and_merge_rewrites_the_file(offline_tree: Tree) -> None:
+    """Here with plain `alembic`, with `flask db` in what follows."""
     before = offline_tree.head
-    offline_tree.run(*line, "revision", "-m", "one way")
+    offline_tree.run("alembic", "revision", "-m", "one way")
     assert offline_tree.head == newest(offline_tree, "one_way") != before
-    offline_tree.run(*line, "revision", "-m", "another way", "--head", before, "--splice")
+    offline_tree.run("alembic", "revision", "-m", "another way", "--head", before, "--splice")
     assert offline_tree.head == newest(offline_tree, "another_way")
-    offline_tree.run(*line, "merge", "heads", "-m", "both ways")
+    offline_tree.run("alembic", "merge", "heads", "-m", "both ways")
     assert offline_tree.head == newest(offline_tree, "both_ways")
-    assert offline_tree.run(*line, "heads").split()[0] == offline_tree.head
+    assert offline_tree.run("alembic", "heads").split()[0] == offline_tree.head
     offline_tree.run(*LINT)
 
 

@@ -109,20 +109,19 @@ def test_sql_for_another_hand_takes_back_a_column(migrated_tree: Tree) -> None:
         apply(migrated_tree, run("flask", "db", "downgrade", "--sql", f"head:{before}"))
 
 
-def test_autogenerate_makes_no_empty_revision_and_does_not_touch_what_is_kept(tree: Tree) -> None:
-    tree.run("flask", "db", "upgrade")
-    head = tree.head
-    engine = create_engine(tree.url.replace("postgresql:", "postgresql+psycopg2:"))
-    with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE tokens_kept (id INTEGER)"))
-        connection.execute(text("ALTER TABLE system_settings ADD COLUMN colour_kept VARCHAR(9)"))
-    engine.dispose()
-    assert "no revision made" in tree.run("flask", "db", "migrate", "-m", "nothing")
-    assert tree.head == head
+def test_autogenerate_makes_no_empty_revision_and_does_not_touch_what_is_kept(migrated_tree: Tree) -> None:
+    head = migrated_tree.head
+    execute(
+        migrated_tree.url,
+        "CREATE TABLE tokens_kept (id INTEGER)",
+        "ALTER TABLE system_settings ADD COLUMN colour_kept VARCHAR(9)",
+    )
+    assert "no revision made" in migrated_tree.run("flask", "db", "migrate", "-m", "nothing")
+    assert migrated_tree.head == head
 
 
-def test_autogenerate_writes_a_table_that_survives_a_downgrade(tree: Tree) -> None:
-    tree.run("flask", "db", "upgrade")
+def test_autogenerate_writes_a_table_that_survives_a_downgrade(migrated_tree: Tree) -> None:
+    tree = migrated_tree
     with (tree.path / "dop_be" / "live" / "models.py").open("a") as models:
         models.write(
             "\n\nclass Thing(Base):\n    __tablename__ = 'things'\n\n"
