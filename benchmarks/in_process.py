@@ -16,7 +16,7 @@ from .figures import percentile
 from .report import Table, microseconds
 from .servers import environment, new_database, postgresql
 
-CALLS = 5_000  # of each subject and round
+CALLS = 2_000  # of each subject and round
 WITH, WITHOUT = "a view of the service", "the same with the check removed"
 
 Call = Callable[[], None]

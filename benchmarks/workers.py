@@ -16,6 +16,7 @@ from .report import Table, microseconds, milliseconds
 from .requests import REQUESTS
 from .servers import ADMIN, Server, gunicorn, new_database, postgresql
 
+MOST_ROUNDS = 5  # the differences are large
 Choice = tuple[str, int, str]  # worker class, threads, HTTP parser
 CHOICES: tuple[Choice, ...] = (
     ("sync", 1, "python"),
@@ -42,6 +43,7 @@ HEAD = [
 
 
 def measure(rounds: int) -> Iterator[Table]:
+    rounds = min(rounds, MOST_ROUNDS)
     with postgresql() as cluster, ExitStack() as stack:
         url = new_database(cluster, "workers")
         servers: dict[Choice, Server] = {}
