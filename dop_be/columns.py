@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, TypeDecorator, Uuid
+from sqlalchemy import JSON, Boolean, DateTime, Dialect, ScalarSelect, Select, TypeDecorator, Uuid, select, type_coerce
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -53,3 +56,55 @@ def _new_uuid_sqlite(element: new_uuid, compiler: Any, **kw: Any) -> str:
         "(lower(hex(randomblob(6))) || '4' || substr(lower(hex(randomblob(2))), 2)"
         " || substr('89ab', 1 + (random() & 3), 1) || substr(lower(hex(randomblob(8))), 2))"
     )
+
+
+def rows(statement: Select[*tuple[Any, ...]]) -> ScalarSelect[list[tuple[Any, ...]]]:
+    """All rows of a statement as one value of another: one statement reads several tables, hence in one view."""
+    table = statement.subquery()
+    return select(type_coerce(_json_rows(*table.c), Rows([column.type for column in table.c]))).scalar_subquery()
+
+
+class Rows(TypeDecorator[list[tuple[Any, ...]]]):
+    """What `rows` reads: tuples, each value as its column's type would have it."""
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self, types: Iterable[TypeEngine[Any]]) -> None:
+        super().__init__()
+        self.kinds = tuple(type(kind) for kind in types)
+
+    def process_result_value(self, value: list[list[Any]] | None, dialect: Dialect) -> list[tuple[Any, ...]]:
+        readers = [FROM_JSON.get(kind, _as_it_is) for kind in self.kinds]
+        return [
+            tuple(None if cell is None else read(cell) for read, cell in zip(readers, row, strict=True))
+            for row in value or []  # PostgreSQL's aggregate of nothing is null
+        ]
+
+
+class _json_rows(FunctionElement[Any]):  # noqa: N801 - as above
+    inherit_cache = True
+
+
+@compiles(_json_rows, "postgresql")
+def _json_rows_postgresql(element: _json_rows, compiler: Any, **kw: Any) -> str:
+    return f"json_agg(json_build_array({compiler.process(element.clauses, **kw)}))"
+
+
+@compiles(_json_rows, "sqlite")
+def _json_rows_sqlite(element: _json_rows, compiler: Any, **kw: Any) -> str:
+    return f"json_group_array(json_array({compiler.process(element.clauses, **kw)}))"
+
+
+def _utc(text: str) -> datetime:
+    moment = NEVER.get(text) or datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+NEVER = {"infinity": datetime.max.replace(tzinfo=UTC), "-infinity": datetime.min.replace(tzinfo=UTC)}  # PostgreSQL's
+# What JSON has no type for, and SQLite no boolean.
+FROM_JSON: dict[type[TypeEngine[Any]], Callable[[Any], Any]] = {UtcDateTime: _utc, Uuid: uuid.UUID, Boolean: bool}

@@ -111,10 +111,12 @@ def init_app(app: Flask) -> None:
     url = app.config["SQLALCHEMY_DATABASE_URI"]
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(url)
     db.init_app(app)
-    if url.get_backend_name() == "sqlite":
-        with app.app_context():
+    with app.app_context():
+        if url.get_backend_name() == "sqlite":
             event.listen(db.engine, "begin", _begin)
             event.listen(db.engine, "commit", _limit_lock_wait)
+        else:
+            event.listen(db.engine, "before_cursor_execute", _limit_statement, retval=True)
 
 
 def _begin(connection: Connection) -> None:
@@ -123,13 +125,12 @@ def _begin(connection: Connection) -> None:
     A reader says so with the execution option `reading`. (SQLite, "File Locking And Concurrency"; SQLAlchemy on SQLite,
     "Serializable isolation / Savepoints / Transactional DDL")
     """
-    _limit_lock_wait(connection)
     reading = connection.get_execution_options().get("reading", False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def _limit_lock_wait(connection: Connection) -> None:
-    """Keep SQLite's waits for locks, of which BEGIN and COMMIT are the ones, within the time limit together."""
+    """Leave SQLite's COMMIT, which waits for readers, only the time that BEGIN, which waits for writers, has left."""
     if (deadline := _deadline.get()) is not None:
         left = max(0, int((deadline - time.monotonic()) * 1000))
         connection.connection.execute(f"PRAGMA busy_timeout = {left}")
@@ -137,14 +138,20 @@ def _limit_lock_wait(connection: Connection) -> None:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """One consistent view of the whole database for the block, without a lock that a writer would wait for."""
-    if engine.dialect.name == "sqlite":
-        with time_limit(), engine.connect().execution_options(reading=True) as connection:
-            yield connection
-    else:
-        with time_limit(), engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-            connection.exec_driver_sql(LIMIT_STATEMENT)
-            yield connection
+    """A connection for reading, without a lock that a writer would wait for.
+
+    On PostgreSQL each statement sees one state of the whole database, and two may see two: read in one (`columns.rows`)
+    what has to fit together. A transaction around them would cost a round trip to begin and another to end.
+    """
+    level = {} if engine.dialect.name == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
+    with time_limit(), engine.connect().execution_options(reading=True, **level) as connection:
+        yield connection
+
+
+def _limit_statement(connection: Connection, cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+    """Send the limit along with a reader's statement: PostgreSQL takes both as one transaction, in one round trip."""
+    reading = connection.get_execution_options().get("reading", False)
+    return f"{LIMIT_STATEMENT}; {statement}" if reading else statement, parameters
 
 
 @contextmanager

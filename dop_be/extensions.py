@@ -30,7 +30,7 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base)
 migrate = Migrate(db=db)
-api = Api()
+api = Api(spec_kwargs={"title": "dop_be", "version": "v1", "openapi_version": "3.1.0"})
 commands.add_command(commands.commands["list-templates"], "list_templates")  # Alembic's own spelling works too
 
 

@@ -7,18 +7,21 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from flask import Response, request
+from flask import Flask, Response, request
 from flask import json as flask_json
+from flask_cors import CORS
 from flask_smorest import Blueprint as SmorestBlueprint
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from .errors import NotJSON, RevisionRequired, TooLarge, UnsupportedMediaType
 from .live.snapshot import Document
 from .settings.schemas import invalid
 
 ETAG = re.compile(r"([0-9]{1,18})(-[0-9a-f]{8})?")  # a revision, with or without the digest of the body
+EXPOSED_HEADERS = ["ETag", "Retry-After", "X-Maintenance-Mode", "X-Maintenance-Starts", "X-Request-ID"]
 LONGEST_BODY = 16 * 1024  # bytes
 
 
@@ -100,3 +103,11 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
+
+
+def init_app(app: Flask) -> None:
+    """Let other origins' pages call, and believe the proxies in front; last, since it goes around the gate too."""
+    if app.config["CORS_ORIGINS"]:
+        CORS(app, expose_headers=EXPOSED_HEADERS)
+    if hops := app.config["TRUSTED_PROXY_HOPS"]:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

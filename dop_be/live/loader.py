@@ -9,12 +9,24 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, exists, func, inspect, select, true
-from sqlalchemy.engine import RowMapping
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    String,
+    Table,
+    exists,
+    inspect,
+    literal_column,
+    select,
+    true,
+)
 from sqlalchemy.exc import DBAPIError
 
 from ..access.models import IN_FORCE, ApiToken
 from ..access.tokens import Token, with_implied
+from ..columns import rows
 from ..database import lacks_schema, reading
 from ..maintenance.bypass.models import Bypass
 from ..maintenance.models import MaintenanceWindow
@@ -26,16 +38,17 @@ from .snapshot import Snapshot, build
 Mark = tuple[int, str]  # the version and the Alembic revision: what both are for, a loaded state is current
 
 ALEMBIC_VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32)))
-ALEMBIC_REVISION = select(func.max(ALEMBIC_VERSION.c.version_num)).scalar_subquery().label("alembic_revision")
-# One statement, so that the row is there also where there are no settings.
-STATE = select(ALEMBIC_REVISION, LiveState.version, *shown()).select_from(
-    LiveState.__table__.outerjoin(SystemSettings.__table__, true())
-)
-WINDOWS = select(MaintenanceWindow.__table__).order_by(MaintenanceWindow.starts_at, MaintenanceWindow.id)
-# No row where there are no settings: TRUNCATE raises no version.
-MARK = select(LiveState.version, ALEMBIC_REVISION).where(exists().select_from(SystemSettings))
+ALEMBIC_REVISION = select(ALEMBIC_VERSION.c.version_num).limit(literal_column("1")).scalar_subquery()
 TOKENS = select(ApiToken.id, ApiToken.name, ApiToken.digest, ApiToken.scopes, ApiToken.expires_at).where(IN_FORCE)
 BYPASSES = select(Bypass.digest, Bypass.expires_at)
+WINDOWS = select(*MaintenanceWindow.__table__.columns).order_by(MaintenanceWindow.starts_at, MaintenanceWindow.id)
+# One statement: one view of the database, and one round trip. The row is there also where there are no settings.
+STATE = select(ALEMBIC_REVISION, LiveState.version, rows(TOKENS), rows(BYPASSES), rows(WINDOWS), *shown()).select_from(
+    LiveState.__table__.outerjoin(SystemSettings.__table__, true())
+)
+# No row where there are no settings: TRUNCATE raises no version.
+MARK = select(LiveState.version, ALEMBIC_REVISION).where(exists().select_from(SystemSettings))
+NAMES = [column.key for column in shown()]
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +78,22 @@ def read(engine: Engine) -> Reading:
 
 def read_within(connection: Connection) -> Reading:
     """`read`, in a transaction that is open already."""
-    state = connection.execute(STATE).mappings().one_or_none()
+    state = connection.execute(STATE).one_or_none()
     if state is None:
         return Reading(connection.scalar(select(ALEMBIC_REVISION)), None)
-    if state["id"] is None:
-        return Reading(state["alembic_revision"], None)
-    return Reading(state["alembic_revision"], _snapshot(state, connection))
+    alembic_revision, version, tokens, bypasses, windows, *values = state
+    settings = dict(zip(NAMES, values, strict=True))
+    if settings["id"] is None:
+        return Reading(alembic_revision, None)
+    snapshot = build(
+        version,
+        settings,
+        tokens={identifier: _token(*rest) for identifier, *rest in tokens},
+        bypasses=dict(bypasses),
+        windows=[_window(row) for row in windows],
+        now=datetime.now(UTC),
+    )
+    return Reading(alembic_revision, snapshot)
 
 
 def read_mark(engine: Engine) -> Mark | None:
@@ -98,23 +121,15 @@ def alembic_revision(engine: Engine) -> str | None:
         return revision
 
 
-def _snapshot(state: RowMapping, connection: Connection) -> Snapshot:
-    windows = [Window(**row) for row in connection.execute(WINDOWS).mappings()]
-    for window in windows:
-        if not is_sound(window):
-            _complain(window)
-    return build(
-        state["version"],
-        {column.key: state[column.key] for column in shown()},
-        tokens={row["id"]: _token(row) for row in connection.execute(TOKENS).mappings()},
-        bypasses={row.digest: row.expires_at for row in connection.execute(BYPASSES)},
-        windows=windows,
-        now=datetime.now(UTC),
-    )
+def _token(name: str, digest: str, scopes: str, expires_at: datetime | None) -> Token:
+    return Token(name, digest, with_implied(scopes), expires_at)
 
 
-def _token(row: RowMapping) -> Token:
-    return Token(row["name"], row["digest"], with_implied(row["scopes"]), row["expires_at"])
+def _window(row: tuple[Any, ...]) -> Window:
+    window = Window(*row)
+    if not is_sound(window):
+        _complain(window)
+    return window
 
 
 @cache

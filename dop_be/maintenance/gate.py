@@ -11,6 +11,7 @@ from flask_cors.core import get_cors_headers, get_cors_options
 from werkzeug.datastructures import EnvironHeaders
 
 from ..errors import StateUnknown
+from ..http import EXPOSED_HEADERS
 from ..live import Live
 from ..live.snapshot import Phase
 from .bypass.visitors import carries_token, comes_from
@@ -86,7 +87,7 @@ class GateEndpoint:
 
     def __init__(self, gate: Gate, app: Flask) -> None:
         self._gate, self._inner = gate, app.wsgi_app
-        self._cors = get_cors_options(app, {}) if app.config["CORS_ORIGINS"] else None
+        self._cors = get_cors_options(app, {"expose_headers": EXPOSED_HEADERS}) if app.config["CORS_ORIGINS"] else None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import UUID
 
 from flask import Flask
+from werkzeug.routing import UUIDConverter
 
 from dop_be.access import service
 from dop_be.database import Attribution
@@ -14,13 +16,14 @@ from .test_auth import bearer
 
 # Endpoints that take other methods than GET and change nothing, each with its reason.
 HARMLESS: dict[str, str] = {}
+SAMPLES: dict[type, object] = {UUIDConverter: UUID(int=1)}  # for the parts of URLs that are no numbers
 
 
 def writes(app: Flask) -> Iterator[tuple[str, str, str]]:
     """Endpoint, method and a URL of everything that is routed and not a safe method."""
     adapter = app.url_map.bind("localhost")
     for rule in app.url_map.iter_rules():
-        arguments = dict.fromkeys(rule.arguments, 1)
+        arguments = {name: SAMPLES.get(type(rule._converters[name]), 1) for name in rule.arguments}
         for method in sorted((rule.methods or set()) - SAFE_METHODS):
             if rule.endpoint not in HARMLESS:
                 yield rule.endpoint, method, adapter.build(rule.endpoint, arguments, method=method)

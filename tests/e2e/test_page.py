@@ -27,6 +27,7 @@ from werkzeug.serving import make_server
 from config import ROOT
 from dop_be.maintenance.policy import Maintenance
 from tests.conftest import ADMIN_TOKEN
+from tests.maintenance.states import put_exactly
 from tests.postgres import free_port
 
 NOW = datetime(2030, 3, 6, 9, 0, tzinfo=UTC)
@@ -65,8 +66,7 @@ class Stage:
         self._put(Maintenance(False, "full", None, None, None, None, 3))
 
     def _put(self, maintenance: Maintenance) -> None:
-        live = self.app.extensions["live"]
-        live.snapshot = replace(live.snapshot, maintenance=maintenance)
+        put_exactly(self.app.extensions["live"], maintenance)
 
 
 @pytest.fixture(scope="module")

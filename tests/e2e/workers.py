@@ -77,7 +77,9 @@ def watching(port: int, workers: Sequence[int], path: str) -> Iterator[dict[int,
 def _owner(port: int, client_port: int, workers: Sequence[int]) -> int:
     """The process that has the server's end of a loopback connection open (proc(5), /proc/net/tcp and /proc/pid/fd)."""
     ends = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
-    [inode] = [end[9] for end in ends if _port(end[1]) == port and _port(end[2]) == client_port]
+    # An earlier connection between the same ports may linger, without a socket; and a line may be there twice, since
+    # the kernel does not hold the list still.
+    [inode] = {end[9] for end in ends if _port(end[1]) == port and _port(end[2]) == client_port} - {"0"}
     for worker in workers:
         for descriptor in Path(f"/proc/{worker}/fd").iterdir():
             with suppress(FileNotFoundError):

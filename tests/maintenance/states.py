@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from dop_be.live import Live
-from dop_be.live.snapshot import Timeline
+from dop_be.live.snapshot import Phase, Timeline, maintenance_document
+from dop_be.maintenance.policy import Maintenance
 
 
 def put_in_force(live: Live, mode: str) -> None:
@@ -14,3 +16,11 @@ def put_in_force(live: Live, mode: str) -> None:
     snapshot = live.require()
     settings = {**snapshot.settings, "is_maintain": True, "maintenance_mode": mode}
     live.snapshot = replace(snapshot, timeline=Timeline(settings, (), datetime.now(UTC)))
+
+
+def put_exactly(live: Live, maintenance: Maintenance) -> None:
+    """Let this be in force in this process, whatever the time."""
+    snapshot = live.require()
+    timeline = Timeline(snapshot.settings, (), datetime.now(UTC))
+    timeline._phase = Phase(-math.inf, math.inf, maintenance, maintenance_document(maintenance, None), None)
+    live.snapshot = replace(snapshot, timeline=timeline)

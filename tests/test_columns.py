@@ -1,0 +1,87 @@
+"""Columns that mean the same on both kinds of database."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import insert, select
+
+from dop_be.access.models import ApiToken
+from dop_be.columns import rows
+from dop_be.database import reading
+from dop_be.extensions import db
+from dop_be.maintenance.models import MaintenanceWindow
+from dop_be.settings.models import SystemSettings
+
+START = datetime(2027, 3, 1, 22, 30, 0, 123456, UTC)
+END = datetime(2027, 3, 2, tzinfo=UTC)
+WINDOW = {"id": uuid.uuid4(), "starts_at": START, "ends_at": END, "mode": "full", "timezone": "UTC"}
+COLUMNS = (MaintenanceWindow.id, MaintenanceWindow.starts_at, MaintenanceWindow.mode, MaintenanceWindow.message)
+
+
+def read(app: Flask, statement: Any) -> Any:
+    with app.app_context(), reading(db.engine) as connection:
+        return connection.scalar(select(rows(statement)))
+
+
+@pytest.fixture
+def window(app: Flask) -> dict[str, Any]:
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(insert(MaintenanceWindow), WINDOW | {"message": 'quoted "text", größer\n'})
+    return WINDOW
+
+
+def test_rows_come_as_their_columns_types(app: Flask, window: dict[str, Any]) -> None:
+    assert read(app, select(*COLUMNS)) == [(window["id"], START, "full", 'quoted "text", größer\n')]
+
+
+def test_rows_agree_with_what_the_statement_itself_reads(app: Flask, window: dict[str, Any]) -> None:
+    for statement in (select(MaintenanceWindow.__table__), select(SystemSettings.__table__)):
+        with app.app_context(), reading(db.engine) as connection:
+            assert read(app, statement) == [tuple(row) for row in connection.execute(statement)]
+
+
+def test_no_rows_are_an_empty_list(app: Flask) -> None:
+    assert read(app, select(*COLUMNS)) == []
+
+
+def test_rows_keep_the_order_of_their_statement(app: Flask) -> None:
+    starts = [START.replace(day=day) for day in (3, 1, 2)]
+    with app.app_context(), db.engine.begin() as connection:
+        windows = [WINDOW | {"id": uuid.uuid4(), "starts_at": at, "ends_at": at.replace(hour=23)} for at in starts]
+        connection.execute(insert(MaintenanceWindow), windows)
+    ordered = select(MaintenanceWindow.starts_at).order_by(MaintenanceWindow.starts_at)
+    assert read(app, ordered) == [(at,) for at in sorted(starts)]
+
+
+def test_a_moment_is_read_in_utc_whatever_the_servers_zone_is(
+    make_app: Callable[..., Flask], postgresql_url: str, window_in_kathmandu: None
+) -> None:
+    assert read(make_app(postgresql_url), select(MaintenanceWindow.starts_at)) == [(START,)]
+
+
+@pytest.fixture
+def window_in_kathmandu(make_app: Callable[..., Flask], postgresql_url: str) -> None:
+    app = make_app(postgresql_url)
+    with app.app_context(), db.engine.begin() as connection:
+        name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET timezone = 'Asia/Kathmandu'")
+        connection.execute(insert(MaintenanceWindow), WINDOW)
+
+
+def test_a_token_that_sql_lets_expire_at_infinity_never_does(
+    make_app: Callable[..., Flask], postgresql_url: str
+) -> None:
+    app = make_app(postgresql_url)
+    with app.app_context(), db.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO api_tokens (id, name, digest, scopes, created_at, created_by, expires_at)"
+            " VALUES ('01234567', 'sql', 'digest', 'settings:read', now(), 'sql', 'infinity')"
+        )
+    assert read(app, select(ApiToken.expires_at)) == [(datetime.max.replace(tzinfo=UTC),)]
+    assert app.extensions["live"].refresh()
