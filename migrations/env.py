@@ -67,7 +67,12 @@ def write_sql(dialect: str, options: dict[str, Any]) -> None:
     """Print SQL for `-x dialect=…`, by default the configured database's; no server is asked."""
     dialect = context.get_x_argument(as_dictionary=True).get("dialect", dialect)
     context.configure(
-        dialect_name=dialect, literal_binds=True, transactional_ddl=True, transaction_per_migration=True, **options
+        dialect_name=dialect,
+        dialect_opts={"paramstyle": "named"},  # psycopg2's own would double every percent sign
+        literal_binds=True,
+        transactional_ddl=True,
+        transaction_per_migration=True,
+        **options,
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -84,8 +84,8 @@ def stated(sql: str) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
 
 
 def words(definition: str) -> list[str]:
-    """A trigger's definition without what PostgreSQL writes in its own way: the schema, the order of the events."""
-    return sorted(definition.rstrip(";").replace("public.", "").replace("OR REPLACE ", "").split())
+    """A trigger's definition without what PostgreSQL writes in its own way: schema, order of the events, brackets."""
+    return sorted(re.sub(r"public\.|or replace |[();]", " ", definition.lower()).split())
 
 
 def test_triggers_and_their_functions_are_there_as_the_revisions_state_them(postgresql_url: str) -> None:
