@@ -67,7 +67,7 @@ class Config:
                 TRUSTED_PROXY_HOPS=env.int("TRUSTED_PROXY_HOPS", cls.TRUSTED_PROXY_HOPS, validate=Range(0, 10)),
                 RETRY_AFTER=_seconds(env, "RETRY_AFTER"),
                 MAINTENANCE_TEMPLATE=_template(env.str("MAINTENANCE_TEMPLATE", "")),
-                PUBLIC_URL=_public_url(env.str("PUBLIC_URL", "") or f"http://127.0.0.1:{env.int('PORT', 8000)}"),
+                PUBLIC_URL=_public_url(env.str("PUBLIC_URL", "") or f"http://127.0.0.1:{_port(env)}"),
                 BYPASS_NETWORKS=_networks(env.list("BYPASS_NETWORKS", [])),
                 MIGRATION_LOCK_WAIT=_seconds(env, "MIGRATION_LOCK_WAIT"),
                 MIGRATION_LOCK_TIMEOUT=_seconds(env, "MIGRATION_LOCK_TIMEOUT"),
@@ -98,6 +98,11 @@ class _TrimmedEnv(Env):
 def _seconds(env: Env, name: str) -> int:
     seconds: int = env.int(name, getattr(Config, name), validate=Range(1, 86_400))
     return seconds
+
+
+def _port(env: Env) -> int:
+    port: int = env.int("PORT", 8000, validate=Range(1, 65_535))
+    return port
 
 
 def _database_url(text: str, name: str) -> URL:

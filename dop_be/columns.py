@@ -97,8 +97,11 @@ def _json_rows_sqlite(element: _json_rows, compiler: Any, **kw: Any) -> str:
 
 
 def _utc(text: str) -> datetime:
-    moment = NEVER.get(text) or datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        moment = NEVER.get(text) or datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # years that PostgreSQL has and Python has not
+        return NEVER["-infinity" if text.endswith("BC") else "infinity"]
 
 
 def _as_it_is(value: Any) -> Any:

@@ -21,6 +21,7 @@ from .extensions import db
 from .live.loader import read
 from .live.snapshot import Snapshot
 
+NAME_LENGTH = 200  # characters that updated_by and the history keep
 logger = logging.getLogger(__name__)
 
 
@@ -97,6 +98,7 @@ def current_state() -> Snapshot:
 
 def _user() -> str:
     try:
-        return getpass.getuser()
+        name = getpass.getuser()
     except (KeyError, OSError):  # a container's user need not have a name
-        return f"uid {os.getuid()}"
+        name = f"uid {os.getuid()}"
+    return "".join(character if character.isprintable() else "?" for character in name)[:NAME_LENGTH]

@@ -50,14 +50,26 @@ def json_body() -> Any:
     """
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("The body must be sent as Content-Type: application/json.")
-    request.max_content_length = LONGEST_BODY
     try:
-        text = request.get_data(cache=False).decode()
-        return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
-    except RequestEntityTooLarge as error:
-        raise TooLarge(f"The body may have {LONGEST_BODY} bytes at most.") from error
+        return json.loads(_body().decode(), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # JSON and UTF-8 errors are ValueErrors
         raise NotJSON(f"The body is not JSON: {error}.") from error
+
+
+def _body() -> bytes:
+    too_large = TooLarge(f"The body may have {LONGEST_BODY} bytes at most.")
+    request.max_content_length = LONGEST_BODY + 1  # one more, since a chunked body is cut off there without a word
+    try:
+        data = request.get_data(cache=False)
+    except RequestEntityTooLarge as error:
+        raise too_large from error
+    except Exception as error:  # a server's own, such as gunicorn's for chunks that are none
+        raise NotJSON("The body cannot be read.") from error
+    if len(data) > LONGEST_BODY:
+        raise too_large
+    if len(data) < (request.content_length or 0):  # RFC 9112 section 8
+        raise NotJSON("The body is incomplete.")
+    return data
 
 
 def expected_revisions() -> frozenset[int] | None:

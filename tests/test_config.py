@@ -39,6 +39,7 @@ BAD = [
     ("BYPASS_NETWORKS", "192.0.2.0/24,office"),
     ("BYPASS_NETWORKS", "::ffff:192.0.2.0/120"),
     ("LOG_LEVEL", "LOUD"),
+    ("PORT", "99999"),
     ("MIGRATION_LOCK_WAIT", "-1"),
     ("MIGRATION_LOCK_TIMEOUT", "5s"),
     ("MIGRATION_STATEMENT_TIMEOUT", "0"),

@@ -180,8 +180,14 @@ def writing(by: Attribution) -> Iterator[Session]:
     with database.writing(by) as session:
         yield session
         session.flush()
-        began = state.begin()
-        reading = read_within(session.connection()) if state.snapshot else None
+        began, reading = state.begin(), None
+        try:
+            reading = read_within(session.connection()) if state.snapshot else None
+        except (
+            ValueError,
+            OverflowError,
+        ):  # SQL left what Python cannot hold; this write is good
+            logger.exception("the state cannot be read, the last known one stays in force")
     if reading is not None:
         state.take(reading, began)
 

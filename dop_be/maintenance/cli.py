@@ -17,6 +17,7 @@ from .schedule import Occurrence, Window, current
 from .schemas import SwitchSchema, WindowSchema
 
 IN_MAINTENANCE = 1
+STAYS = "; the switch is on too, so it does not end by itself"
 
 group = Group("maintenance", help="Turn maintenance on and off, plan it, and see what is in force.")
 mode_option = click.option(
@@ -36,7 +37,8 @@ def on(mode: str, message: str | None, duration: timedelta | None, reason: str |
     wanted = parse(SwitchSchema(), {"active": True, "mode": mode, "message": message, "until": until})
     outcome = service.switch(attribution(reason), **wanted)
     already = "" if outcome.changed else "already "
-    click.echo(f"maintenance is {already}{described(outcome.phase.maintenance)}")
+    stays = STAYS if until and outcome.phase.maintenance.until is None else ""
+    click.echo(f"maintenance is {already}{described(outcome.phase.maintenance)}{stays}")
 
 
 @group.command("off")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -53,3 +54,22 @@ def test_any_accept_header_is_refused_and_not_failed(read_only: int, accept: str
     answer = ask(read_only, "GET", "/gate", [("X-Forwarded-Method", "POST"), ("Accept", accept)])
     assert answer.status == 503
     assert answer.json["code"] == "maintenance"
+
+
+BAD_CHUNKS = [b"zz\r\n{}\r\n0\r\n\r\n", b"-2\r\n{}\r\n0\r\n\r\n"]
+LONG = b'{"maintenance_message": "cut"}'.ljust(20_000) + b"garbage"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [*((body, 400) for body in BAD_CHUNKS), (b"%x\r\n%s\r\n0\r\n\r\n" % (len(LONG), LONG), 413)],
+    ids=["no number", "negative", "too large"],
+)
+def test_a_chunked_body_is_read_whole_or_refused(read_only: int, body: bytes, status: int) -> None:
+    head = (
+        "PATCH /api/v1/settings HTTP/1.1\r\nHost: x\r\nIf-Match: *\r\nContent-Type: application/json\r\n"
+        f"Authorization: {ADMIN['Authorization']}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", read_only), timeout=10) as connection:
+        connection.sendall(head.encode() + body)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 %d " % status)

@@ -92,3 +92,10 @@ def test_a_window_that_makes_no_sense_ends_with_one_line_and_2(
     assert said.startswith(f"Error: {field}: ")
     assert "\n" not in said
     assert run(cli, "windows") == ""
+
+
+def test_a_time_beside_the_switch_says_that_it_does_not_end_by_itself(cli: FlaskCliRunner) -> None:
+    assert "by itself" not in cli.invoke(args=["maintenance", "on"]).output
+    result = cli.invoke(args=["maintenance", "on", "--for", "30m"])
+    assert result.exit_code == 0
+    assert result.output.endswith("; the switch is on too, so it does not end by itself\n")

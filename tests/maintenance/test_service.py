@@ -16,6 +16,7 @@ from dop_be.errors import InvalidInput, NotFound
 from dop_be.live import Live
 from dop_be.maintenance import service
 from dop_be.maintenance.schedule import MOST_WINDOWS
+from tests.postgres import execute
 
 BY = Attribution("tester", "api")
 Sql = Callable[..., list[Any]]
@@ -200,6 +201,23 @@ def insert(sql: Sql, start: float, end: float, **more: str) -> None:
     columns = {"starts_at": hours(start), "ends_at": hours(end), **more}
     names, values = ", ".join(columns), ", ".join(f":{name}" for name in columns)
     sql(f"INSERT INTO maintenance_windows ({names}) VALUES ({values})", **columns)
+
+
+@pytest.mark.parametrize("year", ["20000-01-01", "0044-01-01 BC", "infinity"])
+def test_a_date_that_python_cannot_hold_keeps_nobody_from_the_state(
+    make_app: Callable[..., Flask], postgresql_url: str, year: str
+) -> None:
+    app = make_app(postgresql_url)
+    assert app.extensions["live"].refresh()
+    execute(
+        postgresql_url,
+        f"INSERT INTO maintenance_bypasses (name, digest, created_by, expires_at) VALUES ('far', 'x', 'sql', '{year}')",
+        f"INSERT INTO api_tokens VALUES ('aaaaaaaa', 'far', 'x', '', '{year}', 'sql', '{year}')",
+    )
+    assert app.extensions["live"].refresh()
+    with app.app_context():
+        assert service.switch(Attribution("tester", "api"), active=True).changed
+    assert app.extensions["live"].require().maintenance.active
 
 
 @pytest.mark.parametrize("rule", ["FREQ=MONTHLY;BYDAY=+53MO;BYMONTH=0", "FREQ=YEARLY;BYMONTH=13;BYDAY=1MO", "nonsense"])
