@@ -21,7 +21,7 @@ from dop_be.settings import service
 from ..postgres import Cluster, execute
 
 Sql = Callable[..., list[Any]]
-STATEMENTS = 10  # more than any change needs, so that some of the processes die after their commit
+STATEMENTS = 16  # more than any change needs, so that some of the processes die after their commit
 
 
 def change_and_die(app: Flask, message: str, statement: int) -> None:
