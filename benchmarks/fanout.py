@@ -12,8 +12,8 @@ from psycopg2 import extensions
 from sqlalchemy import create_engine
 
 from dop_be.database import wait_until
-from dop_be.live.feeds import CHANNEL
 from dop_be.live.loader import STATE
+from dop_be.live.sources import CHANNEL
 
 from .flips import HEAD, PAUSE, by_sql, row
 from .report import Table

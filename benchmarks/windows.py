@@ -16,8 +16,8 @@ from flask import Flask
 from dop_be import create_app
 from dop_be.live.snapshot import build
 from dop_be.maintenance import recurrence, schedule
-from dop_be.maintenance.gate import announcing
 from dop_be.maintenance.schedule import Window
+from dop_be.web.gate import announcing
 from tests.conftest import configuration, migrate
 from tests.e2e.servers import gunicorn
 from tests.e2e.windows import lateness, plan, proven_wrong, watch_without_database

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from flask import Flask
 
-from . import database, errors, http, live
-from .access import cli as access_cli
-from .access import guessing
+from . import database, errors, live
+from .cli import bypass as bypass_cli
+from .cli import maintenance as maintenance_cli
+from .cli import settings as settings_cli
+from .cli import tokens as access_cli
 from .extensions import api, migrate
-from .maintenance import api as maintenance_api
-from .maintenance import cli as maintenance_cli
-from .maintenance import gate
-from .maintenance.bypass import cli as bypass_cli
-from .maintenance.bypass import link as bypass_link
 from .ops import health, logs
 from .panel import pages
-from .settings import api as settings_api
-from .settings import cli as settings_cli
+from .web import bypass as bypass_link
+from .web import gate, guessing, http
+from .web import maintenance as maintenance_api
+from .web import settings as settings_api
 
 
 def create_app(config: object) -> Flask:

@@ -14,9 +14,9 @@ from ..database import Attribution, reading
 from ..errors import InvalidInput
 from ..extensions import db
 from ..live import writing
-from ..live.models import raise_version
+from ..version import raise_version
+from ..web.auth import ADMIN
 from . import tokens
-from .auth import ADMIN
 from .models import ApiToken
 
 logger = logging.getLogger(__name__)

@@ -20,9 +20,9 @@ from .. import database
 from ..database import Attribution
 from ..errors import StateUnknown, one_line
 from ..extensions import db
-from .feeds import ERRORS, Feed, Feeds, Wake
 from .loader import Mark, Reading, read, read_within
 from .snapshot import Snapshot
+from .sources import ERRORS, Feed, Feeds, Wake
 from .watcher import Watcher
 
 FIRST_READING_SECONDS = 2.0  # how long a starting worker waits for its first snapshot before it serves without one

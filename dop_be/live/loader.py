@@ -32,7 +32,7 @@ from ..maintenance.bypass.models import Bypass
 from ..maintenance.models import MaintenanceWindow
 from ..maintenance.schedule import Window, is_sound
 from ..settings.models import SystemSettings, shown
-from .models import LiveState
+from ..version import LiveState
 from .snapshot import Snapshot, build
 
 Mark = tuple[int, str]  # the version and the Alembic revision: what both are for, a loaded state is current

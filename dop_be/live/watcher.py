@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from ..database import interrupt
-from .feeds import Feed, Reopen, Wake
 from .loader import Mark
+from .sources import Feed, Reopen, Wake
 
 POLL_SECONDS = 2.0  # the database is asked this often even while LISTEN looks well
 RETRY_SECONDS = 0.5  # after a reading that failed while the feed stands

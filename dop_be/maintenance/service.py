@@ -15,12 +15,12 @@ from sqlalchemy.orm import Mapper, Session
 from ..database import Attribution
 from ..errors import InvalidInput, NotFound
 from ..live import writing
-from ..live.models import raise_version
 from ..live.snapshot import Phase, phase
 from ..settings import recording  # noqa: F401 - its listener records changes on SQLite
 from ..settings.models import SystemSettings
 from ..settings.schemas import timestamp
 from ..settings.service import locked_row
+from ..version import raise_version
 from .models import MaintenanceWindow
 from .schedule import MOST_WINDOWS, Occurrence, Window, current, expand_all, plan
 

@@ -14,7 +14,7 @@ from flask import Blueprint, Flask, Response, current_app, jsonify
 
 from ..errors import PROBLEM, problem
 from ..live import Live, Status, live
-from ..maintenance.exemption import exempt
+from ..web.exemption import exempt
 
 bp = exempt(Blueprint("health", __name__))
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, event, func, insert, inspect, select
 from sqlalchemy.orm import Mapper, Session, object_session
 
-from ..live.models import raise_version
+from ..version import raise_version
 from .history import SettingsHistory
 from .models import SystemSettings, writable
 from .schemas import dump

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from dop_be.live.feeds import Feed, Reopen, Wake
 from dop_be.live.loader import Mark
+from dop_be.live.sources import Feed, Reopen, Wake
 from dop_be.live.watcher import LONGEST_DELAY, Watcher
 
 from ..e2e.servers import eventually

@@ -20,7 +20,7 @@ from dop_be.database import Attribution
 from dop_be.extensions import db
 from dop_be.live import Live
 from dop_be.maintenance.bypass import service
-from dop_be.maintenance.bypass.visitors import comes_from, expiry
+from dop_be.web.visitors import comes_from, expiry
 from tests.conftest import ADMIN
 from tests.problems import assert_problem
 

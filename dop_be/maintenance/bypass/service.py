@@ -15,9 +15,9 @@ from ...database import Attribution, reading
 from ...errors import InvalidInput
 from ...extensions import db
 from ...live import writing
-from ...live.models import raise_version
 from ...settings.schemas import timestamp
 from ...settings.service import locked_row
+from ...version import raise_version
 from .models import NAME_LENGTH, Bypass, digest
 
 TOKEN_BYTES = 24

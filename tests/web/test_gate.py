@@ -204,7 +204,7 @@ def test_a_check_while_open_looks_nothing_up(app: Flask, live: Live, monkeypatch
     def never(*arguments: Any) -> None:
         raise AssertionError("looked up while open")
 
-    monkeypatch.setattr("dop_be.maintenance.gate.is_exempt", never)
-    monkeypatch.setattr("dop_be.maintenance.gate.carries_token", never)
+    monkeypatch.setattr("dop_be.web.gate.is_exempt", never)
+    monkeypatch.setattr("dop_be.web.gate.carries_token", never)
     with app.test_request_context("/", headers={"X-Maintenance-Bypass": "x"}):
         assert app.extensions["gate"].check() is None

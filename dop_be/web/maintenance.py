@@ -8,15 +8,22 @@ from typing import Any
 
 from flask import Flask, Response, url_for
 
-from ..access.auth import auth
 from ..errors import NotFound
 from ..extensions import api
-from ..http import Blueprint, answer
 from ..live import live
 from ..live.snapshot import Document, document
-from . import service
+from ..maintenance import service
+from ..maintenance.schemas import (
+    MaintenanceSchema,
+    SwitchSchema,
+    WindowSchema,
+    WindowsSchema,
+    dump_occurrence,
+    dump_window,
+)
+from .auth import auth
 from .exemption import exempt
-from .schemas import MaintenanceSchema, SwitchSchema, WindowSchema, WindowsSchema, dump_occurrence, dump_window
+from .http import Blueprint, answer
 
 bp = exempt(Blueprint("maintenance", __name__, url_prefix="/api/v1/maintenance", description="Maintenance"))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from werkzeug.http import parse_list_header
 
-from .models import digest
+from ..maintenance.bypass.models import digest
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

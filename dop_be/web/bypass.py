@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from flask import Blueprint, Flask, current_app, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from ...errors import NotFound
-from ...live import live
-from ..exemption import exempt
+from ..errors import NotFound
+from ..live import live
+from .exemption import exempt
 from .visitors import COOKIE, expiry
 
 # One slash and no second, as browsers read a backslash too, and none of the characters that they drop (URL standard,

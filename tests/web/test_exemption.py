@@ -14,7 +14,7 @@ from flask.views import MethodView
 from flask_smorest import Blueprint as SmorestBlueprint
 
 from dop_be.live import Live
-from dop_be.maintenance.exemption import exempt, reads, writes
+from dop_be.web.exemption import exempt, reads, writes
 from tests.maintenance.states import put_in_force
 
 ROOT = Path(__file__).parents[2]

@@ -14,12 +14,12 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
-from .access.attribution import checked_reason
-from .database import Attribution, unavailable
-from .errors import DatabaseUnavailable, DomainError, InvalidInput, one_line
-from .extensions import db
-from .live.loader import read
-from .live.snapshot import Snapshot
+from ..access.attribution import checked_reason
+from ..database import Attribution, unavailable
+from ..errors import DatabaseUnavailable, DomainError, InvalidInput, one_line
+from ..extensions import db
+from ..live.loader import read
+from ..live.snapshot import Snapshot
 
 NAME_LENGTH = 200  # characters that updated_by and the history keep
 logger = logging.getLogger(__name__)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dop_be.access import guessing
-from dop_be.access.guessing import FAILURES, Guessing, network
 from dop_be.errors import TooManyAttempts
+from dop_be.web import guessing
+from dop_be.web.guessing import FAILURES, Guessing, network
 
 
 @pytest.mark.parametrize(

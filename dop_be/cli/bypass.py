@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import click
 from flask import Flask, current_app
 
-from ...commands import DURATION, Group, attribution
-from ...settings.schemas import timestamp
-from ..cli import group as maintenance
-from . import service
+from ..maintenance.bypass import service
+from ..settings.schemas import timestamp
+from .commands import DURATION, Group, attribution
+from .maintenance import group as maintenance
 
 group = Group("bypass", help="Let visitors through during maintenance.")
 

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 
 from dop_be.maintenance.policy import Maintenance
-from dop_be.maintenance.refusal import Refusals
+from dop_be.web.refusal import Refusals
 
 NOW = datetime(2030, 3, 6, 9, 0, tzinfo=UTC)
 HTML = "text/html"

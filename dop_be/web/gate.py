@@ -12,13 +12,13 @@ from flask_cors.core import get_cors_headers, get_cors_options
 from werkzeug.datastructures import EnvironHeaders
 
 from ..errors import StateUnknown
-from ..http import EXPOSED_HEADERS
 from ..live import Live
 from ..live.snapshot import Phase
-from .bypass.visitors import carries_token, comes_from
+from ..maintenance.policy import lets_through
 from .exemption import counted_method, exempt, is_exempt
-from .policy import lets_through
+from .http import EXPOSED_HEADERS
 from .refusal import Headers, Refusal, Refusals
+from .visitors import carries_token, comes_from
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -7,7 +7,7 @@ import re
 import pytest
 from flask.testing import FlaskClient, FlaskCliRunner
 
-from .test_auth import bearer
+from ..web.test_auth import bearer
 
 
 def create(cli: FlaskCliRunner, *arguments: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
 
-from dop_be import commands
+from dop_be.cli import commands
 
 
 def test_a_user_without_a_name_acts_by_number(

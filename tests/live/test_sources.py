@@ -17,9 +17,9 @@ import pytest
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import URL, make_url
 
-from dop_be.live import feeds
-from dop_be.live.feeds import ERRORS, Feed, Feeds, Listener, PollFeed, Reopen, SQLiteFeed, Wake
+from dop_be.live import sources
 from dop_be.live.loader import Mark, read_mark
+from dop_be.live.sources import ERRORS, Feed, Feeds, Listener, PollFeed, Reopen, SQLiteFeed, Wake
 
 from ..pgbouncer import pgbouncer
 from ..postgres import Cluster, execute
@@ -173,7 +173,7 @@ def test_a_frozen_server_is_an_error_soon(breakable_url: str, cluster: Cluster, 
 def test_a_transaction_pooler_is_noticed_and_polled_with_one_warning(
     postgresql_url: str, wake: Wake, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeds, "RETRY_DEAF", 0.0)
+    monkeypatch.setattr(sources, "RETRY_DEAF", 0.0)
     with pgbouncer(postgresql_url) as pooled, engine_of(pooled) as (engine, url):
         pooled_feeds = Feeds(engine, url)
         for _ in range(2):
@@ -181,7 +181,7 @@ def test_a_transaction_pooler_is_noticed_and_polled_with_one_warning(
                 assert isinstance(feed, PollFeed)
                 with pytest.raises(Reopen):
                     feed.wait(0.1, read_mark(engine))
-        monkeypatch.setattr(feeds, "RETRY_DEAF", 300.0)
+        monkeypatch.setattr(sources, "RETRY_DEAF", 300.0)
         with pooled_feeds.open(wake) as feed:
             loaded = read_mark(engine)
             assert not feed.wait(0.3, loaded)
@@ -297,6 +297,6 @@ def test_polling_is_paused_between_questions(wake: Wake, monkeypatch: pytest.Mon
     def ask(engine: object) -> None:
         questions.append(time.monotonic())
 
-    monkeypatch.setattr(feeds, "read_mark", ask)
+    monkeypatch.setattr(sources, "read_mark", ask)
     assert not PollFeed(SimpleNamespace(), wake, 300).wait(1.0, None)  # type: ignore[arg-type]
-    assert 1 <= len(questions) <= 1.0 / feeds.POLL_SECONDS + 1
+    assert 1 <= len(questions) <= 1.0 / sources.POLL_SECONDS + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, CheckConstraint, Connection, text, true, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..extensions import Base
+from .extensions import Base
 
 
 class LiveState(Base):

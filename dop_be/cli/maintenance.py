@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import click
 from flask import Flask
 
-from ..commands import DURATION, Group, attribution, current_state, reason_option
+from ..maintenance import service
+from ..maintenance.policy import Maintenance
+from ..maintenance.schedule import Occurrence, Window, current
+from ..maintenance.schemas import SwitchSchema, WindowSchema
 from ..settings.models import MESSAGE_LENGTH, MODES
 from ..settings.schemas import parse, timestamp
-from . import service
-from .policy import Maintenance
-from .schedule import Occurrence, Window, current
-from .schemas import SwitchSchema, WindowSchema
+from .commands import DURATION, Group, attribution, current_state, reason_option
 
 IN_MAINTENANCE = 1
 STAYS = "; the switch is on too, so it does not end by itself"

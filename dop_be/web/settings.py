@@ -6,14 +6,14 @@ from typing import Any
 
 from flask import Flask, Response
 
-from ..access.auth import auth, may_read_all
 from ..extensions import api
-from ..http import Blueprint, answer, expected_revisions, uncached
 from ..live import live
 from ..live.snapshot import settings_document
-from ..maintenance.exemption import exempt
-from . import history, service
-from .schemas import HistoryQuerySchema, RevertSchema, SettingsChangeSchema, SettingsSchema, dump
+from ..settings import history, service
+from ..settings.schemas import HistoryQuerySchema, RevertSchema, SettingsChangeSchema, SettingsSchema, dump
+from .auth import auth, may_read_all
+from .exemption import exempt
+from .http import Blueprint, answer, expected_revisions, uncached
 
 bp = exempt(Blueprint("settings", __name__, url_prefix="/api/v1/settings", description="System settings"))
 

@@ -9,11 +9,11 @@ from typing import NoReturn
 from flask import current_app, request
 from flask_httpauth import HTTPTokenAuth
 
+from ..access import tokens
+from ..access.attribution import change_reason, request_id
 from ..database import Attribution
 from ..errors import Forbidden, Unauthorized
 from ..live import live
-from . import tokens
-from .attribution import change_reason, request_id
 
 ADMIN = "admin"  # the name of whoever holds ADMIN_TOKEN
 

@@ -13,11 +13,11 @@ from typing import Any
 from flask import Flask
 from jinja2 import Template
 
-from ..csp import page_headers
 from ..errors import HTML, PROBLEM, StateUnknown, problem, wants_html
+from ..maintenance.policy import Maintenance, retry_after
 from ..settings.models import MODES
 from ..settings.schemas import timestamp
-from .policy import Maintenance, retry_after
+from .csp import page_headers
 
 Headers = list[tuple[str, str]]
 COMMON = {"Cache-Control": "no-store", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 from flask import Flask, json
 
-from ..commands import Group, attribution, current_state, reason_option
-from . import history, service
-from .schemas import LARGEST_REVISION, dump, parse_assignments
+from ..settings import history, service
+from ..settings.schemas import LARGEST_REVISION, dump, parse_assignments
+from .commands import Group, attribution, current_state, reason_option
 
 group = Group("settings", help="Show and change the system settings.")
 

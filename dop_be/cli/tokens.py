@@ -8,10 +8,10 @@ import click
 from flask import Flask
 from sqlalchemy.engine import RowMapping
 
-from ..commands import DURATION, Group, attribution
+from ..access import service
+from ..access.tokens import SCOPES
 from ..settings.schemas import timestamp
-from . import service
-from .tokens import SCOPES
+from .commands import DURATION, Group, attribution
 
 group = Group("tokens", help="Make, list and revoke the named tokens of the API.")
 
