@@ -11,7 +11,7 @@ from marshmallow import ValidationError
 from marshmallow.validate import Length, Regexp
 
 from ..errors import InvalidInput
-from ..settings.schemas import StrictString
+from ..fields import StrictString
 
 REASON_LENGTH = 500
 REASON = StrictString(

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import click
 from flask import Flask, current_app
 
+from ..fields import timestamp
 from ..maintenance.bypass import service
-from ..settings.schemas import timestamp
 from .commands import DURATION, Group, attribution
 from .maintenance import group as maintenance
 

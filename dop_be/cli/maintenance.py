@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import click
 from flask import Flask
 
+from ..fields import parse, timestamp
 from ..maintenance import service
 from ..maintenance.policy import Maintenance
 from ..maintenance.schedule import Occurrence, Window, current
 from ..maintenance.schemas import SwitchSchema, WindowSchema
 from ..settings.models import MESSAGE_LENGTH, MODES
-from ..settings.schemas import parse, timestamp
 from .commands import DURATION, Group, attribution, current_state, reason_option
 
 IN_MAINTENANCE = 1

@@ -10,7 +10,7 @@ from sqlalchemy.engine import RowMapping
 
 from ..access import service
 from ..access.tokens import SCOPES
-from ..settings.schemas import timestamp
+from ..fields import timestamp
 from .commands import DURATION, Group, attribution
 
 group = Group("tokens", help="Make, list and revoke the named tokens of the API.")

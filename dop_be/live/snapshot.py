@@ -13,6 +13,7 @@ from typing import Any
 from flask import json
 
 from ..access.tokens import Token
+from ..fields import timestamp
 from ..maintenance.policy import Maintenance, announced, boundaries, in_force, upcoming
 from ..maintenance.schedule import Occurrence, Window, expand_all
 from ..maintenance.schemas import dump_occurrence
@@ -123,7 +124,7 @@ def phase(settings: Mapping[str, Any], occurrences: Sequence[Occurrence], now: d
         *boundaries(occurrences, now),
         maintenance,
         maintenance_document(maintenance, following),
-        schemas.timestamp(following.starts_at) if following and announced(following, now) else None,
+        timestamp(following.starts_at) if following and announced(following, now) else None,
     )
 
 
@@ -138,8 +139,7 @@ def settings_document(settings: Mapping[str, Any], *, private: bool) -> Document
 def maintenance_document(maintenance: Maintenance, following: Occurrence | None) -> Document:
     """The contract's maintenance object."""
     body = {
-        name: schemas.timestamp(value) if isinstance(value, datetime) else value
-        for name, value in asdict(maintenance).items()
+        name: timestamp(value) if isinstance(value, datetime) else value for name, value in asdict(maintenance).items()
     }
     return document({**body, "next": following and dump_occurrence(following)}, maintenance.revision)
 

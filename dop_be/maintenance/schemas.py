@@ -9,8 +9,8 @@ from typing import Any
 from marshmallow import ValidationError, fields, validates_schema
 from marshmallow.validate import Length, OneOf
 
+from ..fields import StrictBoolean, StrictSchema, StrictString, Timestamp
 from ..settings.models import MESSAGE_LENGTH, MODES
-from ..settings.schemas import StrictBoolean, StrictSchema, StrictString, Timestamp
 from .models import RULE_LENGTH, ZONE_LENGTH
 from .schedule import Occurrence, Window
 

@@ -14,11 +14,11 @@ from sqlalchemy.orm import Mapper, Session
 
 from ..database import Attribution
 from ..errors import InvalidInput, NotFound
+from ..fields import timestamp
 from ..live import writing
 from ..live.snapshot import Phase, phase
 from ..settings import recording  # noqa: F401 - its listener records changes on SQLite
 from ..settings.models import SystemSettings
-from ..settings.schemas import timestamp
 from ..settings.service import locked_row
 from ..version import raise_version
 from .models import MaintenanceWindow

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask, current_app, render_template
 
+from ..fields import timestamp
 from ..live import live
-from ..settings.schemas import timestamp
 
 bp = Blueprint("pages", __name__)
 

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ..columns import UtcDateTime
 from ..database import reading
 from ..extensions import Base, db
-from .schemas import FIELDS, timestamp
+from ..fields import timestamp
+from .schemas import FIELDS
 
 ANY_JSON = JSON().with_variant(JSONB(), "postgresql")
 

@@ -3,119 +3,21 @@
 from __future__ import annotations
 
 import json
-import numbers
-import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import fields
 from marshmallow.validate import Range
 from marshmallow_sqlalchemy import ModelConverter
 from sqlalchemy import BigInteger, Enum, Integer, SmallInteger
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from ..errors import InvalidInput
+from ..fields import StrictInteger, StrictSchema, StrictString, parse
 from .models import shown
 
 LARGEST_REVISION = 2**31 - 1  # of its column
-
-
-class StrictBoolean(fields.Boolean):
-    """`true` or `false`; 1 and "yes" are something else."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
-        if not isinstance(value, bool):
-            raise self.make_error("invalid", input=value)
-        return value
-
-
-class StrictInteger(fields.Integer):
-    """A whole JSON number, not a boolean, string or fraction."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise self.make_error("invalid", input=value)
-        return value
-
-
-class StrictFloat(fields.Float):
-    """A finite JSON number."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise self.make_error("invalid", input=value)
-        return super()._deserialize(value, attr, data, **kwargs)
-
-
-class StrictString(fields.String):
-    """Text that a database can keep: no NUL and no lone surrogate."""
-
-    default_error_messages = {"unstorable": "Contains a NUL character or a lone surrogate."}
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        if not isinstance(value, str):
-            raise self.make_error("invalid")
-        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-            raise self.make_error("unstorable")
-        return value
-
-
-class Timestamp(fields.Field[datetime]):
-    """RFC 3339 in UTC with microseconds, `2026-11-23T00:30:00.000000Z`."""
-
-    default_error_messages = {"invalid": "Not an RFC 3339 time with an offset."}
-
-    def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return None if value is None else timestamp(value)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
-        try:
-            moment = datetime.fromisoformat(value)
-            if moment.tzinfo is not None:
-                return moment.astimezone(UTC)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise self.make_error("invalid") from error
-        raise self.make_error("invalid")
-
-
-def timestamp(moment: datetime) -> str:
-    """RFC 3339 in UTC, always with microseconds, so that texts sort as the moments do."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-class StrictSchema(Schema):
-    """The base of what is read from users: an object with known fields of exactly the right types."""
-
-    TYPE_MAPPING = {
-        bool: StrictBoolean,
-        int: StrictInteger,
-        float: StrictFloat,
-        str: StrictString,
-        datetime: Timestamp,
-        uuid.UUID: fields.UUID,
-    }
-    error_messages = {"type": "Not a JSON object."}
-
-
-def parse(schema: Schema, data: Any) -> dict[str, Any]:
-    """Check `data` against `schema`.
-
-    Raises:
-        InvalidInput: with every field's errors.
-    """
-    try:
-        loaded: dict[str, Any] = schema.load(data)
-    except ValidationError as error:
-        raise invalid(schema, error.messages) from error
-    return loaded
-
-
-def invalid(schema: Schema, messages: Any) -> InvalidInput:
-    """The domain error for marshmallow's messages by field, which call a read-only field unknown."""
-    read_only = {name for name, field in schema.fields.items() if field.dump_only}
-    return InvalidInput({name: ["Read-only field."] if name in read_only else messages[name] for name in messages})
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from sqlalchemy.orm import Session
 
 from ..database import Attribution
 from ..errors import NotFound, RevisionConflict, SettingsMissing
+from ..fields import parse
 from ..live import writing
 from ..live.snapshot import settings_document
 from . import recording  # noqa: F401 - its listener records changes on SQLite
 from .history import SettingsHistory
 from .models import SystemSettings, writable
-from .schemas import SettingsChangeSchema, parse
+from .schemas import SettingsChangeSchema
 
 
 @dataclass(frozen=True)

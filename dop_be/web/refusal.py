@@ -14,9 +14,9 @@ from flask import Flask
 from jinja2 import Template
 
 from ..errors import HTML, PROBLEM, StateUnknown, problem, wants_html
+from ..fields import timestamp
 from ..maintenance.policy import Maintenance, retry_after
 from ..settings.models import MODES
-from ..settings.schemas import timestamp
 from .csp import page_headers
 
 Headers = list[tuple[str, str]]

@@ -14,8 +14,8 @@ from sqlalchemy import select
 from ...database import Attribution, reading
 from ...errors import InvalidInput
 from ...extensions import db
+from ...fields import timestamp
 from ...live import writing
-from ...settings.schemas import timestamp
 from ...settings.service import locked_row
 from ...version import raise_version
 from .models import NAME_LENGTH, Bypass, digest
