@@ -1,4 +1,4 @@
-"""What an upgrade with nothing to do costs, and how soon a release that waited for another goes on."""
+"""What an upgrade with nothing to do costs, and how soon a migration that waited for another goes on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from psycopg2 import extensions
 from .report import Table, milliseconds
 from .servers import ROOT, environment, flask, new_database, postgresql
 
-LOCK_KEY = 0x646F705F6265  # that of migrations/release.py
+LOCK_KEY = 0x646F705F6265  # that of migrations/lock.py
 
 
 def measure(rounds: int) -> Iterator[Table]:
@@ -27,11 +27,11 @@ def measure(rounds: int) -> Iterator[Table]:
     rows = [
         ["`flask --help`, which only starts", milliseconds(start)],
         ["`flask db upgrade` with nothing to do", milliseconds(upgrade)],
-        ["from a release's end to the next one's going on, median", milliseconds(median(waits))],
+        ["from a migration's end to the next one's going on, median", milliseconds(median(waits))],
         ["the same, at most", milliseconds(max(waits))],
     ]
     yield Table(
-        "Migrations", ["", "time"], rows, f"In turn, rounds: {rounds}; wall time, since a release waits for it."
+        "Migrations", ["", "time"], rows, f"In turn, rounds: {rounds}; wall time, since a deployment waits for it."
     )
 
 
@@ -42,22 +42,22 @@ def seconds(url: str, *command: str) -> float:
 
 
 def goes_on(url: str) -> float:
-    """Seconds from the release lock's end to the end of the wait, which the next release tells by taking it."""
+    """Seconds from the migration lock's end to the end of the wait, which the next migration tells by taking it."""
     with closing(psycopg2.connect(url)) as holder, closing(psycopg2.connect(url)) as watcher:
         watcher.autocommit = True
         holder.cursor().execute("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
         command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
-        release = subprocess.Popen(command, cwd=ROOT, env=environment(url), stderr=subprocess.PIPE, text=True)
-        with release:
-            while release.stderr and "waiting for" not in (line := release.stderr.readline()):
+        migration = subprocess.Popen(command, cwd=ROOT, env=environment(url), stderr=subprocess.PIPE, text=True)
+        with migration:
+            while migration.stderr and "waiting for" not in (line := migration.stderr.readline()):
                 if not line:
-                    raise RuntimeError("the release ended without waiting")
+                    raise RuntimeError("the migration ended without waiting")
             holder.commit()
             began = time.perf_counter()
-            while not held(watcher) and release.poll() is None:
+            while not held(watcher) and migration.poll() is None:
                 time.sleep(0.002)
             waited = time.perf_counter() - began
-            release.communicate()
+            migration.communicate()
     return waited
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import flask
-import psycopg2.errors
 import sqlalchemy as sa
 from alembic import context
 from alembic.ddl import postgresql
 from alembic.util import CommandError
 
-from migrations import keeping, release
+from migrations import keeping, lock
+from migrations.failures import Progress, explained
+from migrations.interrupt import interruptible
+from migrations.stray import stray_settings
 
 logger = logging.getLogger("alembic.dop_be")
 
@@ -27,14 +30,26 @@ class PostgresqlImpl(postgresql.PostgresqlImpl):
     def emit_begin(self) -> None:
         super().emit_begin()
         for name in ("lock_timeout", "statement_timeout"):
-            self.static_output(f"SET LOCAL {name} = '{release.limits()[name]}';")
-        self.static_output(f"{release.SET_SOURCE};")
+            self.static_output(f"SET LOCAL {name} = '{lock.limits()[name]}';")
+        self.static_output(f"{lock.SET_SOURCE};")
 
 
 def main() -> None:
     logging.basicConfig(format="%(levelname)-5.5s [%(name)s] %(message)s", level=logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.INFO)
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+    if told := stray_settings(context.config.toml_file_name):
+        logger.warning(told)
+    try:
+        migrate_in_app()
+    except CommandError as error:
+        if context.config.cmd_opts is None:  # a program's call, not a command line's
+            raise
+        logger.error(error)  # noqa: TRY400 - one line, the same for both command lines
+        sys.exit(1)
+
+
+def migrate_in_app() -> None:
     if flask.has_app_context():
         migrate()
     else:
@@ -58,7 +73,7 @@ def migrate() -> None:
     if context.is_offline_mode():
         write_sql(db.engine.dialect.name, options)
     elif isinstance(given, sa.Connection):
-        run(given.engine, given, options)
+        run(given.engine, given, options, Progress())
     else:
         connect(given or db.engine, options)
 
@@ -79,42 +94,40 @@ def write_sql(dialect: str, options: dict[str, Any]) -> None:
 
 
 def connect(engine: sa.Engine, options: dict[str, Any]) -> None:
-    """Run on a connection of our own.
+    """Run on a connection of our own, until the end or a signal.
 
     Raises:
         CommandError: what an operator, not the author of a revision, has to mend, in one line.
     """
-    try:
+    progress = Progress()
+    with interruptible(progress.interrupted) as interrupt, explained(progress, engine.url):
         if engine.dialect.name == "sqlite":
             Path(engine.url.database or "").parent.mkdir(parents=True, exist_ok=True)
         with engine.connect() as connection:
+            interrupt.cancels(connection)
             if engine.dialect.name == "postgresql":
-                release.end_with_this_process(connection)
-            run(engine, connection, options)
-    except (sa.exc.OperationalError, sa.exc.TimeoutError, OSError) as error:
-        raise CommandError(release.explained(error)) from error
-    except sa.exc.ProgrammingError as error:
-        if not isinstance(error.orig, psycopg2.errors.InsufficientPrivilege):
-            raise
-        raise CommandError(release.missing_right(error, engine.url)) from error
+                lock.end_with_this_process(connection)
+            run(engine, connection, options, progress)
 
 
-def run(engine: sa.Engine, connection: sa.Connection, options: dict[str, Any]) -> None:
+def run(engine: sa.Engine, connection: sa.Connection, options: dict[str, Any], progress: Progress) -> None:
     # No statement may go through `connection` before `configure`: it would turn transaction_per_migration off.
     on_postgresql = connection.dialect.name == "postgresql"
     context.configure(connection=connection, transactional_ddl=True, transaction_per_migration=on_postgresql, **options)
-    moves_database = "destination_rev" in context.get_context().opts  # upgrade, downgrade, stamp; others only read
+    migration = context.get_context()
+    migration._migrations_fn = progress.follow(migration._migrations_fn)  # noqa: SLF001 - there is no hook before a step
+    moves_database = "destination_rev" in migration.opts  # upgrade, downgrade, stamp; others only read
     if on_postgresql:
-        sa.event.listen(connection, "begin", release.limit_time)
+        sa.event.listen(connection, "begin", lock.limit_time)
     else:
         # SQLite's own lock, taken by BEGIN IMMEDIATE, makes the others wait; one transaction holds the whole upgrade.
         connection.execution_options(reading=not moves_database)
         driver: Any = connection.connection.driver_connection
-        driver.execute(f"PRAGMA busy_timeout = {release.setting('MIGRATION_LOCK_WAIT') * 1000}")
+        driver.execute(f"PRAGMA busy_timeout = {lock.setting('MIGRATION_LOCK_WAIT') * 1000}")
     with ExitStack() as stack:
         if on_postgresql and moves_database:
-            stack.enter_context(release.release_lock(engine))
-            stack.enter_context(release.nothing_half_done(connection))
+            holder = stack.enter_context(lock.migration_lock(engine))
+            stack.enter_context(lock.nothing_half_done(connection, holder))
         stack.enter_context(context.begin_transaction())
         context.run_migrations()
 

@@ -1,4 +1,4 @@
-"""Checks the revisions without a database: one head, named by head.txt, and no SQL that blocks production.
+"""Checks the revisions without a database: one head, named by head.txt; no alembic.ini; no SQL that blocks production.
 
 `make check-migrations` runs it. squawk reads the SQL of every revision after the baseline that pyproject.toml names
 under [tool.migration-lint]; what came before it was released, or ran before there was anything to block.
@@ -20,6 +20,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from migrations.stray import stray_settings
+
 MIGRATIONS = Path(__file__).parent
 PYPROJECT = MIGRATIONS.parent / "pyproject.toml"
 
@@ -33,7 +35,7 @@ WRONG_HEAD = (
 
 
 def main() -> int:
-    if fault := head_fault():
+    if fault := head_fault() or stray_settings(PYPROJECT):
         sys.stderr.write(f"{fault}\n")
         return 1
     return squawk()

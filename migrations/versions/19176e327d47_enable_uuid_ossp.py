@@ -39,10 +39,6 @@ def upgrade() -> None:
         if isinstance(error.orig, psycopg2.errors.InsufficientPrivilege):
             right = f"role {role} lacks CREATE on database {database} and so may not create the extension uuid-ossp"
             raise CommandError(administrator(right, STATEMENT)) from error
-        if isinstance(error.orig, psycopg2.errors.FeatureNotSupported | psycopg2.errors.UndefinedFile):
-            raise CommandError(
-                "this server has no extension uuid-ossp: install PostgreSQL's contrib package"
-            ) from error
         raise
     if schema := op.get_bind().scalar(sa.text(UNUSABLE_SCHEMA)):
         right = f"role {role} lacks USAGE on schema {schema}, where the extension uuid-ossp is"

@@ -62,17 +62,6 @@ def test_current_never_shows_the_password(postgresql_tree: Tree, url: str) -> No
         assert "a-password" not in output
 
 
-@BOTH
-def test_an_unreachable_database_is_told_in_one_line(postgresql_tree: Tree, line: tuple[str, ...]) -> None:
-    code, output = postgresql_tree.attempt(
-        *line, "upgrade", "head", DATABASE_URL="postgresql://me:a-password@127.0.0.1:1/nothing"
-    )
-    assert code != 0
-    assert "Connection refused" in output
-    assert "a-password" not in output
-    assert "Traceback" not in output
-
-
 def test_sql_needs_no_server(postgresql_tree: Tree) -> None:
     sql = postgresql_tree.run(
         "flask", "db", "upgrade", "--sql", "-x", "dialect=postgresql", DATABASE_URL="sqlite:////nowhere/at/all.sqlite3"

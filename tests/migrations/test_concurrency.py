@@ -1,11 +1,10 @@
-"""Several releases at once, and releases that are killed."""
+"""Several migrations at once, and migrations that are killed."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import socket
-import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -118,7 +117,7 @@ def test_eight_at_once_through_a_pooler_leave_nothing_in_its_connections(
     assert [names for names in sessions.values() if names] == []
 
 
-def test_a_waiting_release_says_for_whom_and_gives_up(migrated_tree: Tree) -> None:
+def test_a_waiting_migration_says_for_whom_and_gives_up(migrated_tree: Tree) -> None:
     migrated_tree.add("aaaa00000004", SLEEP)
     first = migrated_tree.start(*UPGRADE)
     until(lambda: execute(migrated_tree.url, LOCKS))
@@ -127,23 +126,9 @@ def test_a_waiting_release_says_for_whom_and_gives_up(migrated_tree: Tree) -> No
     first.kill()
     first.communicate()
     assert code == 1
-    holder = f"release on {socket.gethostname()[:36]}, process {first.pid}: PostgreSQL process {process} of "
+    holder = f"migration on {socket.gethostname()[:36]}, process {first.pid}: PostgreSQL process {process} of "
     assert f"waiting for {holder}" in output
     assert f"gave up waiting for {holder}" in output
-    assert "MIGRATION_LOCK_WAIT" in output
-    assert "Traceback" not in output
-
-
-def test_waiting_for_another_writer_of_an_sqlite_file_has_the_same_deadline(
-    make_tree: Callable[[str], Tree], tmp_path: Path
-) -> None:
-    tree = make_tree(f"sqlite:///{tmp_path / 'busy.sqlite3'}")
-    with sqlite3.connect(tmp_path / "busy.sqlite3", isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
-        code, output = tree.attempt(*UPGRADE, MIGRATION_LOCK_WAIT="1")
-    other.close()
-    assert code == 1
-    assert "another process writes to " in output
     assert "MIGRATION_LOCK_WAIT" in output
     assert "Traceback" not in output
 
@@ -153,7 +138,7 @@ def statements(url: str, part: str) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize(("upgrade", "running"), [(SLEEP, "pg_sleep"), (CONCURRENT_INDEX, "INDEX CONCURRENTLY")])
-def test_a_killed_release_leaves_neither_lock_nor_statement(migrated_tree: Tree, upgrade: str, running: str) -> None:
+def test_a_killed_migration_leaves_neither_lock_nor_statement(migrated_tree: Tree, upgrade: str, running: str) -> None:
     """Not even one that waits for somebody else: an open transaction holds the concurrent index up."""
     url = migrated_tree.url
     migrated_tree.add("aaaa00000005", upgrade)
@@ -161,10 +146,10 @@ def test_a_killed_release_leaves_neither_lock_nor_statement(migrated_tree: Tree,
     with blocker.cursor() as cursor:
         cursor.execute("LOCK TABLE system_settings IN ROW EXCLUSIVE MODE")
     try:
-        release = migrated_tree.start(*UPGRADE)
+        migration = migrated_tree.start(*UPGRADE)
         until(lambda: statements(url, running))
-        release.kill()
-        release.communicate()
+        migration.kill()
+        migration.communicate()
         until(lambda: not statements(url, running))
         until(lambda: not execute(url, LOCKS))
     finally:

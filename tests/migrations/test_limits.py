@@ -34,7 +34,7 @@ def test_a_reader_is_not_queued_behind_a_waiting_alter_for_longer_than_the_limit
         holder.close()
     assert waited < 2 + 10  # without the limit it would be the holder's time: for ever, ended by the 60 s above
     assert migration.returncode == 1
-    assert "lock timeout after 2s (MIGRATION_LOCK_TIMEOUT); this revision was undone" in output
+    assert "lock timeout (MIGRATION_LOCK_TIMEOUT is 2s); this revision was undone" in output
     assert "Traceback" not in output
     assert migrated_tree.run(*UPGRADE).count("-> aaaa00000011,") == 1  # nothing is in the way of running it again
 
@@ -43,13 +43,13 @@ def test_a_runaway_statement_ends_and_undoes_its_revision(migrated_tree: Tree) -
     migrated_tree.add("aaaa00000012", f"{ALTER}; op.execute('SELECT pg_sleep(600)')")
     code, output = migrated_tree.attempt(*UPGRADE, MIGRATION_STATEMENT_TIMEOUT="1")
     assert code == 1
-    assert "statement timeout after 1s (MIGRATION_STATEMENT_TIMEOUT); this revision was undone" in output
+    assert "statement timeout (MIGRATION_STATEMENT_TIMEOUT is 1s); this revision was undone" in output
     assert "Traceback" not in output
     assert execute(migrated_tree.url, "SELECT 1 FROM information_schema.columns WHERE column_name = 'wanted'") == []
 
 
-def test_what_a_database_sets_against_idling_does_not_end_a_release(migrated_tree: Tree) -> None:
-    """The connection that holds the release lock idles while the migrations run on the other."""
+def test_what_a_database_sets_against_idling_does_not_end_a_migration(migrated_tree: Tree) -> None:
+    """The connection that holds the migration lock idles while the migrations run on the other."""
     name = execute(migrated_tree.url, "SELECT current_database()")[0][0]
     execute(
         migrated_tree.url,

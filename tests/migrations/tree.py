@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-FILES = ("config.py", "wsgi.py", "pyproject.toml", "dop_be", "migrations")
+FILES = ("alembic.ini", "config.py", "wsgi.py", "pyproject.toml", "dop_be", "migrations")
 REVISION = '''"""{message}
 
 Revision ID: {revision}
@@ -89,6 +89,15 @@ class Tree:
         code, output = self.attempt(*command, cwd=cwd, **environment)
         assert code == 0, output
         return output
+
+    def refused(self, *command: str, **environment: str) -> str:
+        """The one line of a command that failed; before it there are only Alembic's own."""
+        code, output = self.attempt(*command, cwd=None, **environment)
+        *before, line = output.splitlines()
+        assert code == 1, output
+        assert [each for each in before if not each.startswith("INFO  [alembic.")] == []
+        assert line.startswith("ERROR [alembic.dop_be] ")
+        return line.removeprefix("ERROR [alembic.dop_be] ")
 
     def at_once(self, number: int, *command: str) -> list[tuple[int, str]]:
         """Start the same command several times at the same moment."""

@@ -1,27 +1,29 @@
-"""One release at a time, within limits, and what an operator is told when it fails."""
+"""One migration at a time, within limits that keep it out of production's way."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import flask
-import psycopg2.errors
 import sqlalchemy as sa
 from alembic.util import CommandError
 
 LOCK_KEY = 0x646F705F6265  # "dop_be" in hexadecimal: no other program's advisory lock is ours by chance
 LOCK_POLL_SECONDS = 0.2
 SET_SOURCE = "SET LOCAL dop_be.source = 'migration'"  # what the history says of settings that a migration changes
-DROP_EMPTY_VERSION_TABLE = """
+# In the one schema that is written to: another program's table of that name may stand in the next one of the path.
+VERSION_TABLE = "to_regclass(quote_ident(current_schema()) || '.alembic_version')"
+DROP_EMPTY_VERSION_TABLE = f"""
 DO $$ BEGIN
-    IF to_regclass('alembic_version') IS NOT NULL AND NOT EXISTS (SELECT FROM alembic_version) THEN
-        DROP TABLE alembic_version;
+    IF {VERSION_TABLE} IS NOT NULL THEN
+        IF NOT EXISTS (SELECT FROM alembic_version) THEN
+            DROP TABLE alembic_version;
+        END IF;
     END IF;
 END $$
 """
@@ -33,11 +35,11 @@ def setting(name: str) -> int:
 
 
 def limits() -> dict[str, str]:
-    """What bounds each transaction of a migration.
+    """Return the settings that bound each transaction of a migration.
 
     lock_timeout keeps readers from queueing behind a waiting ALTER; statement_timeout ends a runaway;
-    client_connection_check_interval ends the statement of a release that was killed, and the keepalives that of one
-    whose machine is gone. What a role or database sets against idling would end the release that only waits its turn.
+    client_connection_check_interval ends the statement of a migration that was killed, and the keepalives that of one
+    whose machine is gone. Idle timeouts set on the role would kill a migration that is waiting for the lock.
     """
     return {
         "lock_timeout": f"{setting('MIGRATION_LOCK_TIMEOUT')}s",
@@ -78,14 +80,14 @@ def end_with_this_process(connection: sa.Connection) -> None:
 
 
 @contextmanager
-def release_lock(engine: sa.Engine) -> Iterator[None]:
-    """Hold the one release lock of this database while the block runs.
+def migration_lock(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Hold this database's one migration lock during the block; yields the connection that holds it.
 
     A second, READ COMMITTED connection polls for a transaction-level lock: waiting inside pg_advisory_lock would hold a
     snapshot that CREATE INDEX CONCURRENTLY waits for, and a session-level lock would leak through a pooler.
 
     Raises:
-        CommandError: another release still holds it after MIGRATION_LOCK_WAIT seconds.
+        CommandError: another migration still holds it after MIGRATION_LOCK_WAIT seconds.
     """
     deadline = time.monotonic() + setting("MIGRATION_LOCK_WAIT")
     announced = False
@@ -100,13 +102,13 @@ def release_lock(engine: sa.Engine) -> Iterator[None]:
                 announced = True
             time.sleep(LOCK_POLL_SECONDS)
         limit_time(connection)
-        name = f"release on {socket.gethostname()[:36]}, process {os.getpid()}"  # PostgreSQL keeps 63 bytes
+        name = f"migration on {socket.gethostname()[:36]}, process {os.getpid()}"  # PostgreSQL keeps 63 bytes
         connection.execute(sa.text("SELECT set_config('application_name', :name, true)"), {"name": name})
-        yield
+        yield connection
 
 
 def lock_holder(connection: sa.Connection) -> str:
-    """Who holds the release lock, for the person who waits."""
+    """Return who holds the migration lock, for the person who waits."""
     row = connection.execute(
         sa.text(
             "SELECT a.pid, a.usename, coalesce(host(a.client_addr), 'a local socket') AS address,"
@@ -118,48 +120,22 @@ def lock_holder(connection: sa.Connection) -> str:
         {"key": LOCK_KEY},
     ).first()
     if row is None:
-        return "another release"
-    program = row.program if row.program.startswith("release ") else "another release"
+        return "another migration"
+    program = row.program if row.program.startswith("migration ") else "another migration"
     since = f", since {row.since}" if row.since else ""
     return f"{program}: PostgreSQL process {row.pid} of {row.usename} from {row.address}{since}"
 
 
 @contextmanager
-def nothing_half_done(connection: sa.Connection) -> Iterator[None]:
+def nothing_half_done(connection: sa.Connection, lock: sa.Connection) -> Iterator[None]:
     """Take back the one thing that Alembic commits before the first revision, where that fails: its empty table."""
-    ours = not connection.in_transaction()
+    ours = not connection.in_transaction() and lock.scalar(sa.text(f"SELECT {VERSION_TABLE} IS NULL"))
     try:
         yield
-    except (sa.exc.DBAPIError, CommandError):
+    except BaseException:
         with suppress(sa.exc.DBAPIError):  # the error to tell is the first one
             if ours:
                 connection.rollback()
                 connection.exec_driver_sql(DROP_EMPTY_VERSION_TABLE)
                 connection.commit()
         raise
-
-
-def explained(error: Exception) -> str:
-    """What the database says, and which limit it met."""
-    cause = getattr(error, "orig", None)
-    undone = "; this revision was undone, and the upgrade can be run again"
-    if isinstance(cause, psycopg2.errors.LockNotAvailable):
-        return f"{one_line(error)} after {limits()['lock_timeout']} (MIGRATION_LOCK_TIMEOUT){undone}"
-    if isinstance(cause, psycopg2.errors.QueryCanceled):
-        return f"{one_line(error)} after {limits()['statement_timeout']} (MIGRATION_STATEMENT_TIMEOUT){undone}"
-    if "database is locked" in str(cause):
-        waited = f"waited for {setting('MIGRATION_LOCK_WAIT')} s (MIGRATION_LOCK_WAIT)"
-        return f"another process writes to {flask.current_app.config['SQLALCHEMY_DATABASE_URI'].database}: {waited}"
-    return one_line(error)
-
-
-def missing_right(error: Exception, url: sa.URL) -> str:
-    """What this role may not do, and the statement that lets it."""
-    role = f'"{url.username}"' if url.username else "this role"
-    schema = re.search(r"permission denied for schema (\S+)", one_line(error))
-    grant = f"GRANT USAGE, CREATE ON SCHEMA {schema[1]} TO {role};" if schema else "what grants it"
-    return f"{one_line(error)}: role {role} lacks this right; an administrator must run, in this database: {grant}"
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(getattr(error, "orig", None) or error).split())
