@@ -3,8 +3,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-port = $(or $(PORT),$(shell sed -n 's/^PORT=//p' .env),8000)
-DOTENV := $(BIN)/dotenv -f .env run --no-override --
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host \
 	--no-emit-find-links --annotation-style line
 
@@ -14,12 +12,8 @@ help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: $(VENV)/run .env ## install, migrate and serve on http://127.0.0.1:$PORT (8000), on SQLite or DATABASE_URL
-	@mkdir -p instance
-	@$(DOTENV) $(BIN)/flask db upgrade
-	@printf '\ndop_be serves on http://127.0.0.1:%s. To turn maintenance on, in another terminal:\n\n' "$(port)"
-	@printf '    . ./.env; curl -X PUT http://127.0.0.1:%s/api/v1/maintenance \\\n' "$(port)"
-	@printf "        -H \"Authorization: Bearer \$$ADMIN_TOKEN\" -H 'Content-Type: application/json' -d '{\"active\": true}'\n\n"
-	@exec $(DOTENV) $(BIN)/gunicorn --bind "127.0.0.1:$(port)"
+	@$(BIN)/flask --app wsgi db upgrade
+	@exec $(BIN)/python serve.py --local
 
 test: install system ## install what the tests need and run them
 	$(BIN)/python -m pytest

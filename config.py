@@ -1,21 +1,30 @@
-"""Configuration: the one reader of the environment. Every variable is described in `.env.example`."""
+"""Configuration: the one reader of the environment and of `.env`. `.env.example` describes every variable."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import StringIO
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
+from dotenv import dotenv_values, find_dotenv
+from dotenv.parser import parse_stream
 from environs import Env, EnvError
+from flask.helpers import get_load_dotenv
 from jinja2 import Environment, TemplateSyntaxError
 from marshmallow.validate import OneOf, Range
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 ROOT = Path(__file__).resolve().parent
-DEFAULT_DATABASE_URL = f"sqlite:///{ROOT / 'instance' / 'dop_be.sqlite3'}"
+ENV_FILE = ROOT / ".env"
+INSTANCE = ROOT / "instance"
+DEFAULT_DATABASE = URL.create("sqlite", database=str(INSTANCE / "dop_be.sqlite3"))
+DEFAULT_PORT = 8000
 MINIMUM_SECRET_LENGTH = 32
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 B68_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # what an Authorization header can carry, RFC 6750 section 2.1
@@ -31,6 +40,8 @@ class Config:
 
     SQLALCHEMY_DATABASE_URI: URL
     LISTEN_DATABASE_URI: URL
+    DATABASE_IS_DEFAULT: bool = False  # DATABASE_URL is not set
+    INSTANCE: Path = INSTANCE
     SECRET_KEY: str | None = field(default=None, repr=False)
     ADMIN_TOKEN: str | None = field(default=None, repr=False)
     CORS_ORIGINS: tuple[str, ...] = ()
@@ -41,6 +52,8 @@ class Config:
     PUBLIC_URL: str = "http://127.0.0.1:8000"
     BYPASS_NETWORKS: tuple[IPv4Network | IPv6Network, ...] = ()
     LOG_LEVEL: str = "INFO"
+    PORT: int | None = None  # None: DEFAULT_PORT on 127.0.0.1 alone
+    WEB_CONCURRENCY: int = 2
     MIGRATIONS: Path = ROOT / "migrations"
     MIGRATION_LOCK_WAIT: int = 300  # seconds, as the next two
     MIGRATION_LOCK_TIMEOUT: int = 5
@@ -53,13 +66,15 @@ class Config:
         Raises:
             ConfigError: a variable has a value that it does not take.
         """
-        env = _TrimmedEnv()
+        env = _Env(environment())
         try:
-            database = _database_url(env.str("DATABASE_URL", "") or DEFAULT_DATABASE_URL, "DATABASE_URL")
-            listen = env.str("LISTEN_DATABASE_URL", "")
+            given, listen = env.str("DATABASE_URL", ""), env.str("LISTEN_DATABASE_URL", "")
+            database = _database_url(given, "DATABASE_URL") if given else DEFAULT_DATABASE
+            port = env.int("PORT", None, validate=Range(1, 65_535))
             return cls(
                 SQLALCHEMY_DATABASE_URI=database,
                 LISTEN_DATABASE_URI=_database_url(listen, "LISTEN_DATABASE_URL") if listen else database,
+                DATABASE_IS_DEFAULT=not given,
                 SECRET_KEY=_secret(env.str("SECRET_KEY", ""), "SECRET_KEY"),
                 ADMIN_TOKEN=_token(env.str("ADMIN_TOKEN", ""), "ADMIN_TOKEN"),
                 CORS_ORIGINS=_origins(env.list("CORS_ORIGINS", [])),
@@ -67,12 +82,14 @@ class Config:
                 TRUSTED_PROXY_HOPS=env.int("TRUSTED_PROXY_HOPS", cls.TRUSTED_PROXY_HOPS, validate=Range(0, 10)),
                 RETRY_AFTER=_seconds(env, "RETRY_AFTER"),
                 MAINTENANCE_TEMPLATE=_template(env.str("MAINTENANCE_TEMPLATE", "")),
-                PUBLIC_URL=_public_url(env.str("PUBLIC_URL", "") or f"http://127.0.0.1:{_port(env)}"),
+                PUBLIC_URL=_public_url(env.str("PUBLIC_URL", "") or f"http://127.0.0.1:{port or DEFAULT_PORT}"),
                 BYPASS_NETWORKS=_networks(env.list("BYPASS_NETWORKS", [])),
                 MIGRATION_LOCK_WAIT=_seconds(env, "MIGRATION_LOCK_WAIT"),
                 MIGRATION_LOCK_TIMEOUT=_seconds(env, "MIGRATION_LOCK_TIMEOUT"),
                 MIGRATION_STATEMENT_TIMEOUT=_seconds(env, "MIGRATION_STATEMENT_TIMEOUT"),
                 LOG_LEVEL=env.str("LOG_LEVEL", cls.LOG_LEVEL, validate=OneOf(LOG_LEVELS)),
+                PORT=port,
+                WEB_CONCURRENCY=env.int("WEB_CONCURRENCY", cls.WEB_CONCURRENCY, validate=Range(1, 1000)),
             )
         except EnvError as error:
             raise ConfigError(" ".join(str(error).split())) from None
@@ -87,22 +104,64 @@ class Config:
             sys.exit(2)
 
 
-class _TrimmedEnv(Env):
-    """environs that takes an empty variable for an unset one, as platforms' forms leave them."""
+def environment() -> dict[str, str]:
+    """Return what is set: `.env` beneath the process environment, trimmed, without what is empty.
+
+    It stays a mapping: in os.environ the file's values would reach child processes and outlive a changed file.
+
+    Raises:
+        ConfigError: `.env` cannot be read.
+    """
+    file, by_flask = env_file(), _loaded_by_flask()
+    process = {name: value for name, value in os.environ.items() if by_flask.get(name) != value}
+    values = {**file, **{name: value for name, value in process.items() if value.strip()}}
+    return {name: value.strip() for name, value in values.items() if value and value.strip()}
+
+
+def env_file() -> Mapping[str, str | None]:
+    """Return what `.env` says; nothing where there is none.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        text = ENV_FILE.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{ENV_FILE} cannot be read: {error}") from None
+    for binding in parse_stream(StringIO(text)):
+        if binding.error:
+            before, _, _ = binding.original.string.partition(binding.original.string.strip())
+            raise ConfigError(f"{ENV_FILE} line {binding.original.line + before.count(chr(10))}: expected NAME=value")
+    return dotenv_values(stream=StringIO(text))
+
+
+def _loaded_by_flask() -> Mapping[str, str | None]:
+    """Return what the `flask` program itself has put into os.environ, from the files nearest to the current directory.
+
+    These may be another program's; ours is read from its place, for `flask` as for every other program.
+    """
+    if "FLASK_RUN_FROM_CLI" not in os.environ or not get_load_dotenv():
+        return {}
+    paths = filter(None, (find_dotenv(name, usecwd=True) for name in (".flaskenv", ".env")))
+    return {name: value for path in paths for name, value in dotenv_values(path).items()}
+
+
+class _Env(Env):
+    """environs over a mapping of our own in place of os.environ."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        super().__init__()
+        self._variables = variables
 
     def _get_value(self, env_key: str, default: object) -> object:
-        value = super()._get_value(env_key, default)
-        return default if isinstance(value, str) and not value.strip() else value
+        return self._variables.get(env_key, default)
 
 
 def _seconds(env: Env, name: str) -> int:
     seconds: int = env.int(name, getattr(Config, name), validate=Range(1, 86_400))
     return seconds
-
-
-def _port(env: Env) -> int:
-    port: int = env.int("PORT", 8000, validate=Range(1, 65_535))
-    return port
 
 
 def _database_url(text: str, name: str) -> URL:
@@ -115,6 +174,10 @@ def _database_url(text: str, name: str) -> URL:
         raise ConfigError(f"{accepted}, not {url.drivername}://")
     if url.drivername == "sqlite" and url.database in {None, "", ":memory:"}:
         raise ConfigError(f"{name}: sqlite:/// needs the path of a file, since every worker opens it for itself")
+    if url.drivername == "sqlite":
+        if url.query:
+            raise ConfigError(f"{name}: sqlite:///path takes no options; remove what follows the question mark")
+        return url.set(database=str(ROOT / str(url.database)))  # a relative path means the same from everywhere
     return url
 
 
@@ -169,7 +232,7 @@ def _template(text: str) -> Path | None:
     """The path of a Jinja template that can be read and parsed."""
     if not text:
         return None
-    path = Path(text).absolute()
+    path = ROOT / text
     try:
         Environment(autoescape=True).parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""gunicorn's settings, each with its reason; gunicorn itself reads PORT, WEB_CONCURRENCY and GUNICORN_CMD_ARGS.
+"""gunicorn's settings, each with its reason; GUNICORN_CMD_ARGS and the command line go before them.
 
 The figures behind the worker class and the parser are in docs/benchmarks.md, "gunicorn's settings".
 """
@@ -6,13 +6,28 @@ The figures behind the worker class and the parser are in docs/benchmarks.md, "g
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any
 
-from config import Config
+from config import DEFAULT_PORT, Config
 
+
+def everywhere(port: int) -> list[str]:
+    """Return what to bind for all addresses: one IPv6 socket takes IPv4 too, unless the system says it does not."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::", 0))
+            only_ipv6 = probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    except OSError:  # no IPv6
+        return [f"0.0.0.0:{port}"]
+    return [f"0.0.0.0:{port}", f"[::]:{port}"] if only_ipv6 else [f"[::]:{port}"]
+
+
+settings = Config.from_env_or_exit()  # read in the master: a bad value stops the start at once
 wsgi_app = "wsgi:app"
-if "WEB_CONCURRENCY" not in os.environ:
-    workers = 2  # one serves while the other is recycled or killed; more only for more CPU, at some 75 MB each
+bind = everywhere(settings.PORT) if settings.PORT else f"127.0.0.1:{DEFAULT_PORT}"
+# One serves while the other is recycled or killed; more only for more CPU, at some 75 MB each.
+workers = settings.WEB_CONCURRENCY
 # sync closes connections and stalls; gevent costs a quarter less, but stalls on SQLite's locks
 worker_class = "gthread"
 threads = 4  # a write that waits for the database leaves three for reads
@@ -29,7 +44,15 @@ forwarder_headers = ""
 # TRUSTED_PROXY_HOPS tells the scheme; here a client's X-Forwarded-Ssl would make a 400.
 secure_scheme_headers: dict[str, str] = {}
 control_socket_disable = True  # it needs a writable home, which a platform need not give
-loglevel = Config.from_env_or_exit().LOG_LEVEL.lower()  # read in the master: a bad value stops the start at once
+loglevel = settings.LOG_LEVEL.lower()
+
+
+def on_starting(server: Any) -> None:
+    """Say once, in the master, what a copied .env.example leaves out."""
+    if settings.ADMIN_TOKEN is None:
+        server.log.warning(
+            "ADMIN_TOKEN is not set: over HTTP nothing can be changed but with a token made by `flask tokens create`"
+        )
 
 
 def post_worker_init(worker: Any) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import select
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import psycopg2
@@ -92,10 +95,9 @@ def wait_until(connection: extensions.connection, deadline: float | None) -> Non
 def engine_options(url: URL) -> dict[str, Any]:
     """What `create_engine` is given for this URL."""
     if url.get_backend_name() == "sqlite":
-        # isolation_level None takes transactions out of the driver's hands; see _begin. No pool: opening a file is
-        # cheap, and a kept connection would go on in a file that was replaced by a backup.
-        arguments = {"timeout": TIME_LIMIT, "isolation_level": None}
-        return {"poolclass": NullPool, "hide_parameters": True, "connect_args": arguments}
+        # No pool: opening a file is cheap, and a kept connection would go on in a file that was replaced by a backup.
+        creator = partial(open_file, Path(str(url.database)))
+        return {"poolclass": NullPool, "hide_parameters": True, "creator": creator}
     return {
         "hide_parameters": True,  # an error's text, which may be logged, shows no values
         "isolation_level": "READ COMMITTED",  # whatever the role has: what is read behind a lock must be new
@@ -106,6 +108,38 @@ def engine_options(url: URL) -> dict[str, Any]:
         "pool_use_lifo": True,
         "connect_args": {"application_name": "dop_be", "keepalives_idle": 30, "tcp_user_timeout": 5000},
     }
+
+
+class NoFile(sqlite3.OperationalError):
+    """There is no SQLite file at this path."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"There is no SQLite file {path}; run `flask db upgrade` to make it,"
+            " or set DATABASE_URL to the database that you mean"
+        )
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """Open an SQLite file, and never make one: a mistyped path, or a file that was moved away, is an error.
+
+    isolation_level None takes transactions out of the driver's hands; see _begin.
+
+    Raises:
+        NoFile: there is none.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    try:
+        return sqlite3.connect(uri, uri=True, timeout=TIME_LIMIT, isolation_level=None)
+    except sqlite3.OperationalError:
+        if path.exists():
+            raise
+        raise NoFile(path) from None
+
+
+def lacks_file(url: URL) -> bool:
+    """Whether the URL is that of an SQLite file that does not exist."""
+    return url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists()
 
 
 def init_app(app: Flask) -> None:
@@ -209,6 +243,8 @@ def lacks_schema(error: SQLAlchemyError) -> bool:
 
 def unavailable(error: SQLAlchemyError) -> DatabaseUnavailable:
     """The domain error for a statement that failed through no fault of the caller; its cause goes to the log."""
+    if isinstance(error, DBAPIError) and isinstance(error.orig, NoFile):
+        return DatabaseUnavailable(f"{error.orig}.")
     logger.error("database: %s", one_line(error))
     if lacks_schema(error):
         return DatabaseUnavailable("The database is not migrated to this release: run `flask db upgrade`.")

@@ -102,12 +102,32 @@ def connect(engine: sa.Engine, options: dict[str, Any]) -> None:
     progress = Progress()
     with interruptible(progress.interrupted) as interrupt, explained(progress, engine.url):
         if engine.dialect.name == "sqlite":
-            Path(engine.url.database or "").parent.mkdir(parents=True, exist_ok=True)
+            prepare_file(Path(str(engine.url.database)))
         with engine.connect() as connection:
             interrupt.cancels(connection)
             if engine.dialect.name == "postgresql":
                 lock.end_with_this_process(connection)
             run(engine, connection, options, progress)
+
+
+def prepare_file(path: Path) -> None:
+    """Make the SQLite file for an upgrade, and for no other command; say which one it is where nobody has chosen it.
+
+    Raises:
+        CommandError: its folder does not exist, which is more likely a mistyped path than a wish.
+    """
+    config = flask.current_app.config
+    if config["DATABASE_IS_DEFAULT"]:
+        logger.info("DATABASE_URL is not set: working on the SQLite file %s", path)
+    environment: Any = context._proxy  # type: ignore[attr-defined]  # noqa: SLF001 - nowhere else before `configure`
+    if path.exists() or environment.context_opts["fn"].__name__ != "upgrade":
+        return
+    if path.parent == config["INSTANCE"]:
+        path.parent.mkdir(exist_ok=True)
+    if not path.parent.is_dir():
+        raise CommandError(f"There is no folder for the SQLite file {path}; make it, or correct DATABASE_URL")
+    logger.info("making the SQLite file %s", path)
+    path.touch(mode=0o644)
 
 
 def run(engine: sa.Engine, connection: sa.Connection, options: dict[str, Any], progress: Progress) -> None:

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from config import DEFAULT_DATABASE_URL, Config, ConfigError
+from config import DEFAULT_DATABASE, Config, ConfigError
 
 ROOT = Path(__file__).parents[1]
+URL = "sqlite:////srv/file.sqlite3"
 BAD = [
     ("DATABASE_URL", "mysql://u@h/d"),
     ("DATABASE_URL", "postgres"),
     ("DATABASE_URL", "postgres://u@h:port/d"),
     ("DATABASE_URL", "sqlite://"),
     ("DATABASE_URL", "sqlite:///:memory:"),
+    ("DATABASE_URL", "sqlite:////srv/x.sqlite3?mode=ro"),
     ("LISTEN_DATABASE_URL", "redis://h"),
     ("SECRET_KEY", "short"),
     ("ADMIN_TOKEN", "x" * 31),
@@ -40,10 +42,20 @@ BAD = [
     ("BYPASS_NETWORKS", "::ffff:192.0.2.0/120"),
     ("LOG_LEVEL", "LOUD"),
     ("PORT", "99999"),
+    ("PORT", "http"),
+    ("WEB_CONCURRENCY", "0"),
+    ("WEB_CONCURRENCY", "two"),
     ("MIGRATION_LOCK_WAIT", "-1"),
     ("MIGRATION_LOCK_TIMEOUT", "5s"),
     ("MIGRATION_STATEMENT_TIMEOUT", "0"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The .env of these tests, which is not there until one writes it."""
+    monkeypatch.setattr("config.ENV_FILE", tmp_path / ".env")
+    return tmp_path / ".env"
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
@@ -101,7 +113,7 @@ def test_every_program_ends_with_code_2_and_one_line(command: list[str]) -> None
 
 def test_nothing_set_gives_the_embedded_database() -> None:
     config = Config.from_env()
-    assert str(config.SQLALCHEMY_DATABASE_URI) == DEFAULT_DATABASE_URL
+    assert config.SQLALCHEMY_DATABASE_URI == DEFAULT_DATABASE
     assert config.LISTEN_DATABASE_URI == config.SQLALCHEMY_DATABASE_URI
     assert config.ADMIN_TOKEN is None
     assert config.FAIL_OPEN is False
@@ -119,9 +131,55 @@ def test_both_schemes_of_postgresql_reach_its_driver(monkeypatch: pytest.MonkeyP
 def test_empty_and_padded_values_count_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATABASE_URL", "ADMIN_TOKEN", "CORS_ORIGINS", "FAIL_OPEN", "RETRY_AFTER", "LOG_LEVEL"):
         monkeypatch.setenv(name, " ")
-    assert Config.from_env() == Config(
-        Config.from_env().SQLALCHEMY_DATABASE_URI, Config.from_env().SQLALCHEMY_DATABASE_URI
+    assert Config.from_env() == Config(DEFAULT_DATABASE, DEFAULT_DATABASE, DATABASE_IS_DEFAULT=True)
+
+
+def test_values_are_trimmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f" {URL}\n")
+    monkeypatch.setenv("PORT", " 5000 ")
+    config = Config.from_env()
+    assert str(config.SQLALCHEMY_DATABASE_URI) == URL
+    assert config.PORT == 5000
+
+
+def test_the_file_counts_and_the_environment_goes_before_it(monkeypatch: pytest.MonkeyPatch, env_file: Path) -> None:
+    env_file.write_text(
+        f"DATABASE_URL={URL}\nPORT=5000\nexport WEB_CONCURRENCY='7'  # as many\nLOG_LEVEL=\nFAIL_OPEN\n"
     )
+    monkeypatch.setenv("PORT", "6000")
+    monkeypatch.setenv("WEB_CONCURRENCY", "")
+    before = dict(os.environ)
+    config = Config.from_env()
+    assert (str(config.SQLALCHEMY_DATABASE_URI), config.DATABASE_IS_DEFAULT) == (URL, False)
+    assert (config.PORT, config.WEB_CONCURRENCY, config.LOG_LEVEL, config.FAIL_OPEN) == (6000, 7, "INFO", False)
+    assert dict(os.environ) == before
+
+
+def test_a_line_of_the_file_that_says_nothing_is_named(env_file: Path) -> None:
+    env_file.write_text(f"PORT=5000\n\nDATABASE_URL {URL}\n")
+    with pytest.raises(ConfigError, match=r"^\S+/\.env line 3: expected NAME=value$"):
+        Config.from_env()
+
+
+@pytest.mark.parametrize("bad", ["latin-1", "folder"])
+def test_a_file_that_cannot_be_read_is_named(env_file: Path, bad: str) -> None:
+    if bad == "folder":
+        env_file.mkdir()
+    else:
+        env_file.write_bytes("MAINTENANCE_TEMPLATE=/srv/für/alle.html".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"^\S+/\.env cannot be read: [^\n]+$"):
+        Config.from_env()
+
+
+def test_a_byte_order_mark_hides_no_variable(env_file: Path) -> None:
+    env_file.write_text("PORT=5000\n", encoding="utf-8-sig")
+    assert Config.from_env().PORT == 5000
+
+
+def test_a_path_means_the_same_from_every_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///data/settings.sqlite3")
+    monkeypatch.chdir(tmp_path)
+    assert Config.from_env().SQLALCHEMY_DATABASE_URI.database == str(ROOT / "data" / "settings.sqlite3")
 
 
 def test_lists_and_flags_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,11 @@ from datetime import timedelta
 from typing import Any
 
 import click
-from flask.cli import AppGroup
+from flask.cli import AppGroup, ScriptInfo
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..access.attribution import checked_reason
-from ..database import Attribution, unavailable
+from ..database import Attribution, lacks_file, unavailable
 from ..errors import DatabaseUnavailable, DomainError, InvalidInput, one_line
 from ..extensions import db
 from ..live.loader import read
@@ -25,8 +25,21 @@ NAME_LENGTH = 200  # characters that updated_by and the history keep
 logger = logging.getLogger(__name__)
 
 
+class Command(click.Command):
+    """A command that says first which file it works on, where nobody has chosen a database."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        config = ctx.ensure_object(ScriptInfo).load_app().config
+        url = config["SQLALCHEMY_DATABASE_URI"]
+        if config["DATABASE_IS_DEFAULT"] and not lacks_file(url):
+            click.echo(f"DATABASE_URL is not set: working on the SQLite file {url.database}", err=True)
+        return super().invoke(ctx)
+
+
 class Group(AppGroup):
     """A command group that ends with one line and code 2 where a domain error is raised."""
+
+    command_class = Command
 
     def invoke(self, ctx: click.Context) -> Any:
         if sys.stderr.isatty():  # the one line of a command's own says what it did

@@ -20,7 +20,7 @@ from sqlalchemy import select as sql_select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..database import LIMIT_STATEMENT, time_limit, wait_until
+from ..database import LIMIT_STATEMENT, NoFile, open_file, time_limit, wait_until
 from ..errors import one_line
 from .loader import MARK, Mark, as_mark, read_mark
 
@@ -137,9 +137,10 @@ class SQLiteFeed:
 
     def __init__(self, path: str, wake: Wake) -> None:
         self._path, self._wake = Path(path), wake
+        if not self._path.exists():
+            raise NoFile(self._path)
         self._file = self._path.stat().st_ino  # before connecting, so that a file replaced between is noticed
-        uri = f"{self._path.absolute().as_uri()}?mode=rw"
-        self._connection = sqlite3.connect(uri, uri=True, timeout=ANSWER_SECONDS)
+        self._connection = open_file(self._path)
         try:
             self._seen = self._data_version()
         except sqlite3.Error:

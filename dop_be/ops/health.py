@@ -10,8 +10,9 @@ from typing import Any
 
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from flask import Blueprint, Flask, Response, current_app, jsonify
+from flask import Blueprint, Config, Flask, Response, current_app, jsonify
 
+from ..database import lacks_file
 from ..errors import PROBLEM, problem
 from ..live import Live, Status, live
 from ..web.exemption import exempt
@@ -19,6 +20,8 @@ from ..web.exemption import exempt
 bp = exempt(Blueprint("health", __name__))
 logger = logging.getLogger(__name__)
 UPGRADE = "run `flask db upgrade`"
+NEVER_REACHED = "the database was never reached; its error is in the log"
+NO_FILE = f"the SQLite file, which the log names, does not exist: {UPGRADE}, or correct DATABASE_URL"
 
 
 @bp.get("/livez")
@@ -31,7 +34,7 @@ def readyz() -> Response:
     state = live()
     if state.snapshot is None:
         state.start()
-    faults, notes = findings(state, current_app.config["MIGRATIONS"])
+    faults, notes = findings(state, current_app.config)
     facts = {"notes": notes, **measures(state)}
     if faults:
         body = problem(503, "not_ready", "; ".join(faults) + ".", **facts)
@@ -48,15 +51,15 @@ def measures(state: Live) -> dict[str, Any]:
     return {"state_age": age, "version": state.version, "alembic_revision": state.status.alembic_revision}
 
 
-def findings(state: Live, migrations: Path) -> tuple[list[str], list[str]]:
+def findings(state: Live, config: Config) -> tuple[list[str], list[str]]:
     """What keeps this process from serving, and what is only worth a note, as sentences without a full stop."""
     faults, notes = [], []
     status = state.status
     if status.confirmed_at is None:
-        return ["the database was never reached; its error is in the log"], []
+        return [NO_FILE if lacks_file(config["SQLALCHEMY_DATABASE_URI"]) else NEVER_REACHED], []
     if status.error:
         notes.append("the database does not answer; the last known state is served")
-    fault, note = compare(status.alembic_revision, migrations)
+    fault, note = compare(status.alembic_revision, config["MIGRATIONS"])
     faults += fault
     notes += note
     if not status.complete and not faults:

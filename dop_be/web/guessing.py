@@ -44,11 +44,15 @@ class Guessing:
 
 
 def network(address: str | None) -> str:
-    """What one client can choose its address from: an IPv6 subscriber has 2^64 of them (RFC 6177)."""
+    """Return what one client can choose its address from: an IPv6 subscriber has 2^64 of them (RFC 6177).
+
+    An IPv4 client of an IPv6 socket comes as ::ffff:192.0.2.1.
+    """
     try:
         parsed = ip_address(address or "")
     except ValueError:
         return address or "unknown"
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
     return str(parsed) if parsed.version == 4 else str(ip_network((parsed, 64), strict=False))
 
 

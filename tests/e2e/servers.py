@@ -25,14 +25,14 @@ START_SECONDS = 30.0
 class Server:
     """A web server started by a command that listens on `PORT`; its output is kept in a file."""
 
-    def __init__(self, command: Sequence[str], **environment: str) -> None:
+    def __init__(self, command: Sequence[str], *, cwd: Path = ROOT, **environment: str) -> None:
         self.port = free_port()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
         given = {**os.environ, "PORT": str(self.port), "ADMIN_TOKEN": ADMIN_TOKEN, **environment}
         arguments = [part.replace("$PORT", str(self.port)) for part in command]
         # A group of its own, so that `kill` also reaches what the command started.
         self._process = subprocess.Popen(
-            arguments, cwd=ROOT, env=given, stdout=self._output, stderr=self._output, start_new_session=True
+            arguments, cwd=cwd, env=given, stdout=self._output, stderr=self._output, start_new_session=True
         )
 
     @property
@@ -105,9 +105,9 @@ class Server:
 
 
 @contextmanager
-def serving(command: Sequence[str], *, path: str = "/livez", **environment: str) -> Iterator[Server]:
+def serving(command: Sequence[str], *, path: str = "/livez", cwd: Path = ROOT, **environment: str) -> Iterator[Server]:
     """Run a command as a server for the block; `$PORT` in its arguments is replaced."""
-    server = Server(command, **environment)
+    server = Server(command, cwd=cwd, **environment)
     try:
         yield server.wait(path)
     finally:
@@ -118,7 +118,7 @@ def serving(command: Sequence[str], *, path: str = "/livez", **environment: str)
 def gunicorn(database_url: str, *arguments: str, workers: int = 1, **environment: str) -> Iterator[Server]:
     """gunicorn as in production, with the project's gunicorn.conf.py, for the block."""
     command = [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:$PORT", *arguments]
-    given = {"DATABASE_URL": database_url, "WEB_CONCURRENCY": str(workers), **environment}
+    given: dict[str, Any] = {"DATABASE_URL": database_url, "WEB_CONCURRENCY": str(workers), **environment}
     with serving(command, **given) as server:
         yield server
 

@@ -25,7 +25,7 @@ class Run:
     """One `make run` and what it printed until it served."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
-        self.port = free_port()
+        self.port = int(variables.pop("port", 0)) or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {"PATH": os.environ["PATH"], "PORT": str(self.port), **variables}
         self._log = folder / f"log-{self.port}"
@@ -127,6 +127,37 @@ def test_make_run_takes_postgresql(make_run: Callable[..., Run], empty_postgresq
     run = make_run(DATABASE_URL=empty_postgresql())
     assert "PostgresqlImpl" in run.output
     assert requests.get(f"{run.url}/api/v1/settings", timeout=5).json()["revision"] == 1
+
+
+def test_another_terminal_without_the_database_url_fails_instead_of_working_on_another_database(
+    make_run: Callable[..., Run], folder: Path, empty_postgresql: Callable[..., str]
+) -> None:
+    url = empty_postgresql()
+    run = make_run(DATABASE_URL=url)
+    assert "DATABASE_URL is this terminal's, not .env's: export the same in the other one" in run.output
+
+    def flask(**environment: str) -> subprocess.CompletedProcess[str]:
+        given = {"PATH": os.environ["PATH"], **environment}
+        command = [".venv/bin/flask", "maintenance", "on"]
+        return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, check=False)
+
+    other = flask()
+    assert (other.returncode, other.stdout) == (2, "")
+    assert f"There is no SQLite file {folder}/instance/dop_be.sqlite3" in other.stderr
+    assert flask(DATABASE_URL=url).returncode == 0
+    assert requests.get(f"{run.url}/api/v1/maintenance", timeout=5).json()["active"] is True
+
+
+def test_make_run_on_the_example_says_that_there_is_no_token(make_run: Callable[..., Run], folder: Path) -> None:
+    port = str(free_port())
+    (folder / ".env").write_text((folder / ".env.example").read_text().replace("\nPORT=\n", f"\nPORT={port}\n"))
+    run = make_run(port=port, PORT="", WEB_CONCURRENCY="")
+    assert run.output.count("ADMIN_TOKEN") == 1
+    assert "ADMIN_TOKEN is not set: over HTTP nothing can be changed but with a token" in run.output
+    assert f"serves on {run.url}" in run.output
+    [command] = re.findall(r"in another terminal:\n\n +(.*)\n", run.output)
+    subprocess.run(["sh", "-ec", command], cwd=folder, env={"PATH": os.environ["PATH"]}, check=True)
+    assert requests.get(f"{run.url}/api/v1/maintenance", timeout=5).json()["active"] is True
 
 
 def test_bare_make_lists_the_targets(folder: Path) -> None:

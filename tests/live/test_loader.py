@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +62,8 @@ def test_without_a_table_there_is_no_snapshot(engine: Engine, sql: Sql, table: s
 
 
 def test_an_empty_database_has_no_revision(make_app: Callable[..., Flask], empty_database_url: str) -> None:
+    if empty_database_url.startswith("sqlite:///"):
+        Path(empty_database_url.removeprefix("sqlite:///")).touch()
     with make_app(empty_database_url).app_context():
         assert read(db.engine) == Reading(None, None)
         assert read_mark(db.engine) is None
