@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from config import DEFAULT_PORT, Config, env_file
+from config import DEFAULT_PORT, ROOT, Config, env_file
 
 FLASK = ".venv/bin/flask maintenance on"
 CALL = """        -H "Authorization: Bearer $ADMIN_TOKEN" -H 'Content-Type: application/json' -d '{"active": true}'"""
@@ -18,6 +18,7 @@ CALL = """        -H "Authorization: Bearer $ADMIN_TOKEN" -H 'Content-Type: appl
 def main() -> None:
     """Check the configuration, then become gunicorn; further arguments are gunicorn's."""
     config = Config.from_env_or_exit()
+    os.chdir(ROOT)  # where gunicorn looks for gunicorn.conf.py
     if not os.environ.get("WEB_CONCURRENCY", "").strip():
         os.environ.pop("WEB_CONCURRENCY", None)
     if sys.argv[1:2] == ["--local"]:
