@@ -64,6 +64,7 @@ $(VENV)-peers/ready: requirements.txt benchmarks/peers/requirements.txt
 	@touch $@
 
 .env:
+	@$(BIN)/python -c 'from config import Config; Config.from_env_or_exit()'
 	@umask 077; new() { $(BIN)/python -c 'import secrets; print(secrets.token_hex(24))'; }; \
 	token=$${ADMIN_TOKEN:-$$(new)}; printf 'SECRET_KEY=%s\nADMIN_TOKEN=%s\n' "$$(new)" "$$token" > $@; \
 	printf '\nThe bootstrap token, shown once and kept in .env:  %s\n\n' "$$token"

@@ -29,6 +29,26 @@ def test_every_variable_is_documented_and_nothing_else() -> None:
     assert sorted(table) == sorted(variables())
 
 
+def test_every_link_leads_somewhere() -> None:
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    broken = [
+        f"{document.name}: {link}"
+        for document in documents
+        for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)|src=\"([^\"]+)\"", document.read_text())
+        if not leads(document, "".join(link))
+    ]
+    assert broken == []
+
+
+def leads(document: Path, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = document.parent / path if path else document
+    if not anchor or not target.exists():
+        return target.exists()
+    headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_only_the_configuration_reads_the_environment() -> None:
     files = [*(ROOT / "dop_be").rglob("*.py"), *(ROOT / "migrations").rglob("*.py"), ROOT / "wsgi.py"]
     assert [str(file) for file in files if re.search(r"os\.environ|getenv", file.read_text())] == []
