@@ -130,7 +130,9 @@ def open_file(path: Path) -> sqlite3.Connection:
     """
     uri = f"{path.absolute().as_uri()}?mode=rw"
     try:
-        return sqlite3.connect(uri, uri=True, timeout=TIME_LIMIT, isolation_level=None)
+        connection = sqlite3.connect(uri, uri=True, timeout=TIME_LIMIT, isolation_level=None)
+        connection.execute("PRAGMA foreign_keys = ON")  # as on PostgreSQL; migrations, which rebuild tables, undo it
+        return connection
     except sqlite3.OperationalError:
         if path.exists():
             raise

@@ -143,6 +143,7 @@ def run(engine: sa.Engine, connection: sa.Connection, options: dict[str, Any], p
         # SQLite's own lock, taken by BEGIN IMMEDIATE, makes the others wait; one transaction holds the whole upgrade.
         connection.execution_options(reading=not moves_database)
         driver: Any = connection.connection.driver_connection
+        driver.execute("PRAGMA foreign_keys = OFF")  # rebuilding a table drops the old one
         driver.execute(f"PRAGMA busy_timeout = {lock.setting('MIGRATION_LOCK_WAIT') * 1000}")
     with ExitStack() as stack:
         if on_postgresql and moves_database:

@@ -15,7 +15,16 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-FILES = ("alembic.ini", "config.py", "wsgi.py", "pyproject.toml", "dop_be", "migrations")
+FILES = (
+    "alembic.ini",
+    "config.py",
+    "gunicorn.conf.py",
+    "pyproject.toml",
+    "serve.py",
+    "wsgi.py",
+    "dop_be",
+    "migrations",
+)
 REVISION = '''"""{message}
 
 Revision ID: {revision}
