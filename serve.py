@@ -39,7 +39,8 @@ def hint(config: Config) -> str:
         f"    {call if config.ADMIN_TOKEN else FLASK}\n",
     ]
     lines += [
-        f"{name} is this terminal's, not .env's: export the same in the other one, or set it in .env." for name in ours
+        f"{name} is this terminal's, not .env's: export the same in the other one, or set it in .env.\n"
+        for name in ours
     ]
     return "\n".join(lines)
 
