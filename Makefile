@@ -3,10 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PARALLEL := -n auto --dist worksteal
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host \
 	--no-emit-find-links --annotation-style line
 
-.PHONY: help run test check check-migrations bench bench-peers install system requirements screenshots
+.PHONY: help run test soak check check-migrations bench bench-peers install system requirements screenshots
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -15,8 +16,12 @@ run: $(VENV)/run .env ## install, migrate and serve on http://127.0.0.1:$PORT (8
 	@$(BIN)/flask --app wsgi db upgrade
 	@exec $(BIN)/python serve.py --local
 
-test: install system ## install what the tests need and run them
-	$(BIN)/python -m pytest
+test: system install ## install what the tests need and run them
+	$(BIN)/python -m pytest $(PARALLEL)
+
+soak: system install ## run the tests that take long: faults again and again, and many more inputs
+	$(BIN)/python -m pytest $(PARALLEL) -m soak
+	$(BIN)/python -m pytest $(PARALLEL) --hypothesis-profile=soak tests/test_fuzz.py
 
 check: install check-migrations ## lint, types, import rules, migrations
 	$(BIN)/ruff format --check .
@@ -27,18 +32,18 @@ check: install check-migrations ## lint, types, import rules, migrations
 check-migrations: install ## one head, named by migrations/head.txt, and SQL that blocks nobody
 	$(BIN)/python -m migrations.lint
 
-bench: install system ## measure the service and write docs/benchmarks.md; ROUNDS=1 is a quick look, ONLY=flips one part
+bench: system install ## measure the service and write docs/benchmarks.md; ROUNDS=1 is a quick look, ONLY=flips one part
 	$(BIN)/python -m benchmarks $(if $(ROUNDS),--rounds $(ROUNDS)) $(ONLY)
 
-bench-peers: $(VENV)-peers/ready system ## measure others beside the service, in an environment of their own
+bench-peers: system $(VENV)-peers/ready ## measure others beside the service, in an environment of their own
 	$(VENV)-peers/bin/python -m benchmarks.peers $(if $(ROUNDS),--rounds $(ROUNDS))
 
 install: $(VENV)/dev ## install the Python side
 
 system: ## install the system's packages that the tests need
-	@tests/system-packages
+	@PYTHON="$(PYTHON)" tests/system-packages
 
-screenshots: install system ## take the documentation's pictures of the page anew
+screenshots: system install ## take the documentation's pictures of the page anew
 	SCREENSHOTS=docs/img $(BIN)/python -m pytest -q tests/e2e/test_page.py -k picture
 
 requirements: install ## pin the dependencies anew from pyproject.toml

@@ -1,118 +1,97 @@
-"""Fixtures: databases of both kinds, migrated once and copied for each test, and the application on them."""
+"""Fixtures: databases of both kinds, put back or copied for each test, and the application on them."""
 
 from __future__ import annotations
 
-import itertools
 import os
-import secrets
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import flask_migrate
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
+from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from config import ROOT, Config
-from dop_be import create_app
-from dop_be.live import Live
+from . import processes
 
-from .postgres import Cluster, execute
+processes.isolate()  # before anything else is imported that might read the environment
 
-ADMIN_TOKEN = "test-admin-token-of-more-than-32-characters"
+import config  # noqa: E402
+from dop_be import create_app  # noqa: E402
+from dop_be.live import Live  # noqa: E402
+
+from . import shared  # noqa: E402
+from .databases import Kept  # noqa: E402
+from .postgres import Cluster, execute  # noqa: E402
+from .shared import ADMIN_TOKEN, RUNTIME_ROLE, configuration, grant, migrate  # noqa: E402
+
+__all__ = ["ADMIN", "ADMIN_TOKEN", "configuration", "grant", "migrate"]
+
+config.ENV_FILE = processes.home() / "no .env"
+settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+settings.register_profile("soak", settings.get_profile("suite"), max_examples=5000)
+settings.load_profile("suite")
+
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 TEMPLATE = "dop_be_template"
-RUNTIME_ROLE = os.environ.get("TEST_RUNTIME_ROLE")  # the applications on PostgreSQL run in it, see access/test_roles.py
 
 
-def configuration(url: str, **changes: Any) -> Config:
-    """The configuration for a database URL, without a look at this machine's environment."""
-    database = make_url(url.replace("postgresql://", "postgresql+psycopg2://", 1))
-    config = Config(SQLALCHEMY_DATABASE_URI=database, LISTEN_DATABASE_URI=database, ADMIN_TOKEN=ADMIN_TOKEN)
-    return replace(config, **changes)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Half of the time a test waits: for a process, a server or a clock."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
-def migrate(url: str) -> None:
-    app = create_app(configuration(url))
-    with app.app_context():
-        flask_migrate.upgrade()
-    app.extensions["live"].stop()
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """pytest-xdist starts its workers next."""
+    shared.make_all()
 
 
-def grant(url: str, role: str) -> None:
-    """Let this role run the service, as the documentation says."""
-    command = ["psql", "-q", "-v", f"runtime={role}", "-f", str(ROOT / "deploy" / "grants.sql"), url]
-    subprocess.run(command, check=True)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def clean_environment() -> Iterator[None]:
-    """No test sees this machine's own settings."""
-    with pytest.MonkeyPatch.context() as patch:
-        for line in (ROOT / ".env.example").read_text().splitlines():
-            if line and not line.startswith("#"):
-                patch.delenv(line.partition("=")[0], raising=False)
-        patch.setenv("FLASK_SKIP_DOTENV", "1")
-        yield
+def pytest_unconfigure() -> None:
+    shared.drop_all()
+    processes.bury()
 
 
 @pytest.fixture(scope="session")
-def server_url() -> Iterator[str]:
+def server_url() -> str:
     """A PostgreSQL server to make databases on: TEST_DATABASE_URL's, or a private one."""
-    if given := os.environ.get("TEST_DATABASE_URL"):
-        yield given
-        return
-    cluster = Cluster()
-    try:
-        cluster.start()
-        yield cluster.url()
-    finally:
-        cluster.remove()
+    return shared.allowed_server()
 
 
 @pytest.fixture(scope="session")
-def empty_postgresql(server_url: str) -> Iterator[Callable[..., str]]:
+def empty_postgresql() -> Callable[..., str]:
     """Makes databases; the name of a template is optional."""
-    numbers = itertools.count()
-    made: list[str] = []
-
-    def make(template: str = "template1") -> str:
-        name = f"dop_be_test_{os.getpid()}_{next(numbers)}"
-        execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
-        made.append(name)
-        return make_url(server_url).set(database=name).render_as_string(hide_password=False)
-
-    yield make
-    for name in made if "TEST_DATABASE_URL" in os.environ else ():  # a private server goes as a whole
-        execute(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    return shared.create
 
 
 @pytest.fixture(scope="session")
-def migrated_postgresql(empty_postgresql: Callable[..., str]) -> str:
-    url = empty_postgresql()
-    migrate(url)
-    if RUNTIME_ROLE:
-        grant(url, RUNTIME_ROLE)
-    return str(make_url(url).database)
+def migrated_postgresql() -> str:
+    """The name of a migrated database to copy."""
+    return shared.postgresql()
 
 
 @pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("migrated") / "template.sqlite3"
-    migrate(f"sqlite:///{path}")
-    return path
+def migrated_sqlite() -> Path:
+    return Path(shared.sqlite())
+
+
+@pytest.fixture(scope="session")
+def kept_postgresql(server_url: str, migrated_postgresql: str) -> Iterator[Kept]:
+    name = f"dop_be_test_{os.getpid()}_kept"
+    yield Kept(server_url, migrated_postgresql, name)
+    shared.drop(name)
 
 
 @pytest.fixture
-def postgresql_url(empty_postgresql: Callable[..., str], migrated_postgresql: str) -> str:
+def postgresql_url(kept_postgresql: Kept) -> str:
     """A migrated PostgreSQL database of this test's own."""
-    return empty_postgresql(template=migrated_postgresql)
+    return kept_postgresql.as_at_first()
 
 
 @pytest.fixture
@@ -126,6 +105,14 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """A migrated database of this test's own: the test runs on both kinds."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+def own_postgresql() -> Iterator[str]:
+    """A PostgreSQL database of this test's own with nothing in it."""
+    url = shared.create()
+    yield url
+    shared.drop(make_url(url).database)
 
 
 @pytest.fixture(scope="session")
@@ -149,12 +136,25 @@ def cluster(breakable_cluster: tuple[Cluster, str]) -> Iterator[Cluster]:
     cluster.repair()
 
 
+@pytest.fixture(scope="session")
+def kept_breakable(breakable_cluster: tuple[Cluster, str]) -> Kept:
+    cluster, template = breakable_cluster
+    return Kept(cluster.url(), template, "dop_be_test")
+
+
 @pytest.fixture
-def breakable_url(cluster: Cluster, breakable_cluster: tuple[Cluster, str]) -> str:
+def breakable_url(cluster: Cluster, kept_breakable: Kept) -> str:
     """A migrated database of this test's own on `cluster`."""
-    name = f"test_{secrets.token_hex(6)}"
-    execute(cluster.url(), f"CREATE DATABASE {name} TEMPLATE {breakable_cluster[1]}")
-    return cluster.url(name)
+    return kept_breakable.as_at_first()
+
+
+@pytest.fixture
+def own_breakable(cluster: Cluster) -> Iterator[str]:
+    """A database of this test's own with nothing in it, on `cluster`."""
+    execute(cluster.url(), "CREATE DATABASE empty")
+    yield cluster.url("empty")
+    cluster.repair()
+    execute(cluster.url(), "DROP DATABASE empty WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -162,7 +162,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database of this test's own with nothing in it: the test runs on both kinds."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'empty.sqlite3'}"
-    url: str = request.getfixturevalue("empty_postgresql")()
+    url: str = request.getfixturevalue("own_postgresql")
     return url
 
 

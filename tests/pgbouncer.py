@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,7 +12,9 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from .postgres import free_port, unprivileged
+from . import processes
+from .ports import free_port
+from .postgres import unprivileged
 
 CONFIGURATION = """
 [databases]
@@ -34,7 +34,7 @@ default_pool_size = 4
 def pgbouncer(url: str) -> Iterator[str]:
     """Run a pooler for the block; the URL of the same database through it."""
     server, port = make_url(url), free_port()
-    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    program = shutil.which("pgbouncer", path=processes.environment()["PATH"])
     if program is None:
         raise RuntimeError("PgBouncer is not installed: run `make system`")
     with tempfile.TemporaryDirectory(prefix="dop_be-pgbouncer-") as directory:
@@ -42,19 +42,13 @@ def pgbouncer(url: str) -> Iterator[str]:
         configuration = Path(directory) / "pgbouncer.ini"
         target = {"host": server.host, "port": server.port, "user": server.username, "listen_port": port}
         configuration.write_text(CONFIGURATION.format(**target))
-        process = subprocess.Popen(
-            [program, "--quiet", str(configuration)], stderr=subprocess.DEVNULL, **unprivileged()
-        )
-        try:
+        with processes.started([program, "--quiet", configuration], **unprivileged()):
             _wait_for(port)
             yield server.set(port=port).render_as_string(hide_password=False)
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def _wait_for(port: int) -> None:
-    for _ in range(500):
+    for _ in range(3000):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return

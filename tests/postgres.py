@@ -6,9 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,7 +14,20 @@ from typing import Any
 
 import psycopg2
 
+from . import processes
+from .ports import free_port
+
+__all__ = ["Cluster", "binaries", "connections_used_up", "execute", "free_port", "is_running", "unprivileged"]
+
 VERSIONS = Path("/usr/lib/postgresql")
+MEMORY = Path("/dev/shm")
+ROOMY = 2**30  # bytes; in a container it may have 64 MB
+START_SECONDS = 120.0
+# A session waits for another one's lock in the database that is asked: a server is shared, and pg_locks tells of all.
+WAITING = (
+    "SELECT pid FROM pg_locks WHERE NOT granted AND pid IN"
+    " (SELECT pid FROM pg_stat_activity WHERE datname = current_database())"
+)
 
 
 def binaries() -> Path:
@@ -42,12 +52,6 @@ def unprivileged() -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def is_running(process: int) -> bool:
     """Whether it still runs: a zombie that its new parent has not buried yet holds nothing any more."""
     try:
@@ -58,33 +62,64 @@ def is_running(process: int) -> bool:
 
 
 class Cluster:
-    """One server on a free loopback port, with the superuser `postgres` and no passwords."""
+    """One server on a free loopback port, with the superuser `postgres` and no passwords; its files are in memory.
+
+    What a server that writes to disk (fsync) promises is kept there too: a killed process takes no file along.
+    """
 
     def __init__(self, **settings: str) -> None:
         self._as = unprivileged()
-        self._directory = Path(tempfile.mkdtemp(prefix="dop_be-postgres-"))
+        in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOMY
+        self._directory = processes.folder("postgres", parent=str(MEMORY) if in_memory else None)
         self._data, self.log = self._directory / "data", self._directory / "log"
         self._settings = {"fsync": "off", "unix_socket_directories": str(self._directory), **settings}
+        self._process: processes.Popen | None = None
         self.port = free_port()
         if self._as:
             os.chown(self._directory, self._as["user"], self._as["group"])
-        self._run("initdb", "-D", self._data, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust")
+        how = ["-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust", "--no-sync"]
+        processes.run([binaries() / "initdb", "-D", self._data, *how], cwd=self._directory, **self._as)
 
     def start(self) -> None:
+        """Start it, and wait until it takes connections.
+
+        Raises:
+            RuntimeError: it ended instead.
+        """
         options = {"port": str(self.port), "listen_addresses": "127.0.0.1", **self._settings}
-        given = " ".join(f"-c {name}={value}" for name, value in options.items())
-        self._run("pg_ctl", "start", "-w", "-D", self._data, "-l", self.log, "-o", given)
+        given: list[str | Path] = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        command = [binaries() / "postgres", "-D", self._data, *given]
+        with self.log.open("ab") as log:
+            self._process = processes.start(command, cwd=self._directory, stdout=log, stderr=log, **self._as)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL did not start: {self.log.read_text()}")
+            time.sleep(0.005)
+
+    def _ready(self) -> bool:
+        """Whether postmaster.pid says so, in its eighth line, where pg_ctl looks for it too."""
+        with suppress(FileNotFoundError, IndexError):
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+            return int(lines[0]) == self._postmaster and lines[7].strip() == "ready"
+        return False
+
+    @property
+    def _postmaster(self) -> int:
+        assert self._process is not None, "this server was never started"
+        return self._process.pid
 
     def stop(self, mode: str = "fast") -> None:
-        self._run("pg_ctl", "stop", "-w", "-m", mode, "-D", self._data)
+        """Stop it as pg_ctl does: `smart`, `fast` or `immediate`."""
+        assert self._process is not None, "this server was never started"
+        self._process.send_signal({"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode])
+        self._process.wait(START_SECONDS)
+        processes.end(self._process)
 
     def kill(self) -> None:
         """End every process of the server with SIGKILL, as a crashed machine would."""
-        processes = self.processes()
-        for process in processes:
-            os.kill(process, signal.SIGKILL)
-        while any(map(is_running, processes)):
-            time.sleep(0.01)
+        assert self._process is not None, "this server was never started"
+        processes.end(self._process)
         for lock in (self._data / "postmaster.pid", *self._directory.glob(".s.PGSQL.*")):
             lock.unlink()
 
@@ -103,34 +138,25 @@ class Cluster:
 
     def remove(self) -> None:
         """End the server, whatever state it is in, and delete its files."""
-        if self._runs():
-            self.thaw()
-            self.stop("immediate")
+        if self._process is not None:
+            processes.end(self._process)
         shutil.rmtree(self._directory)
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
     def _runs(self) -> bool:
-        return (self._data / "postmaster.pid").exists()
+        return self._process is not None and self._process.poll() is None
 
     def processes(self) -> list[int]:
         """The postmaster and its children."""
-        postmaster = int((self._data / "postmaster.pid").read_text().splitlines()[0])
-        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        return [postmaster, *map(int, children)]
+        children = Path(f"/proc/{self._postmaster}/task/{self._postmaster}/children").read_text().split()
+        return [self._postmaster, *map(int, children)]
 
     def _signal(self, sent: signal.Signals) -> None:
         for process in self.processes():
             with suppress(ProcessLookupError):  # a connection's process may just have ended
                 os.kill(process, sent)
-
-    def _run(self, program: str, *arguments: str | Path) -> None:
-        command = [str(binaries() / program), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=self._directory, check=False, **self._as)
-        if done.returncode != 0:
-            log = self.log.read_text() if self.log.exists() else ""
-            raise RuntimeError(f"{program} failed: {done.stderr}{log}")
 
 
 @contextmanager

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from config import DEFAULT_DATABASE, Config, ConfigError
+
+from . import processes
 
 ROOT = Path(__file__).parents[1]
 URL = "sqlite:////srv/file.sqlite3"
@@ -94,16 +94,7 @@ def test_a_bad_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None
     ids=" ".join,
 )
 def test_every_program_ends_with_code_2_and_one_line(command: list[str]) -> None:
-    program, *arguments = command
-    done = subprocess.run(
-        [sys.executable, "-m", program, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "LOG_LEVEL": "LOUD"},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    done = processes.run(command, env=processes.environment(LOG_LEVEL="LOUD"), check=False)
     assert done.returncode == 2
     assert done.stdout == ""
     [line] = done.stderr.splitlines()

@@ -26,10 +26,9 @@ from dop_be.extensions import db
 
 from .conftest import ADMIN
 from .e2e.servers import eventually
-from .postgres import Cluster, connections_used_up, execute
+from .postgres import WAITING, Cluster, connections_used_up, execute
 
 LIMIT = 2.0  # seconds for a write, whatever happens
-WAITING = "SELECT 1 FROM pg_locks WHERE NOT granted"
 BY = Attribution("test", "cli")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dop_be.settings.models import shown
@@ -30,9 +30,6 @@ DOCUMENTS = st.dictionaries(NAMES, VALUES, max_size=4).map(lambda value: json.du
 BODIES = DOCUMENTS | VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=200)
 HEADER = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, blacklist_characters="\x7f"), max_size=60)
 ANSWERS = {200, 400, 401, 403, 412, 413, 415, 422, 428, 429}
-fuzz = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
 
 
 def assert_contractual(response: Any) -> None:
@@ -42,7 +39,6 @@ def assert_contractual(response: Any) -> None:
     response.get_json(force=True)
 
 
-@fuzz
 @given(body=BODIES)
 def test_any_body(client: FlaskClient, body: bytes) -> None:
     headers = {**ADMIN, "Content-Type": "application/json", "If-Match": "*"}
@@ -50,14 +46,12 @@ def test_any_body(client: FlaskClient, body: bytes) -> None:
     assert_contractual(client.put("/api/v1/maintenance", data=body, headers=headers))
 
 
-@fuzz
 @given(name=st.sampled_from(["If-Match", "Authorization", "Content-Type", "X-Change-Reason", "Accept"]), value=HEADER)
 def test_any_header(client: FlaskClient, name: str, value: str) -> None:
     headers = {**ADMIN, "Content-Type": "application/json", "If-Match": "*", name: value}
     assert_contractual(client.patch("/api/v1/settings", data=b"{}", headers=headers))
 
 
-@fuzz
 @given(tag=HEADER)
 def test_any_if_none_match(client: FlaskClient, tag: str) -> None:
     assert client.get("/api/v1/settings", headers={"If-None-Match": tag}).status_code in {200, 304}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +9,7 @@ import pytest
 import requests
 from sqlalchemy.engine import make_url
 
-from config import ROOT
-
+from .. import processes
 from ..conftest import ADMIN_TOKEN
 from ..e2e.servers import Server, eventually, gunicorn
 from ..postgres import binaries, execute
@@ -39,9 +35,8 @@ def server(url: str) -> Iterator[Server]:
 
 def flask(url: str, *arguments: str) -> tuple[str, str]:
     """Run a command beside the server; what it says, and what it logs."""
-    environ = {**os.environ, "DATABASE_URL": url, "ADMIN_TOKEN": ADMIN_TOKEN, "LOG_LEVEL": "DEBUG"}
-    command = [sys.executable, "-m", "flask", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    environment = processes.environment(DATABASE_URL=url, ADMIN_TOKEN=ADMIN_TOKEN, LOG_LEVEL="DEBUG")
+    done = processes.run(["flask", *arguments], env=environment, check=False)
     return done.stdout.strip(), done.stderr
 
 
@@ -54,7 +49,7 @@ def dump(url: str) -> bytes:
     """All that a backup of the database holds."""
     if url.startswith("sqlite"):
         return Path(str(make_url(url).database)).read_bytes()
-    return subprocess.run([binaries() / "pg_dump", url], capture_output=True, check=True).stdout
+    return processes.run([binaries() / "pg_dump", url]).stdout.encode()
 
 
 def test_no_secret_reaches_a_log_line_or_a_dump(server: Server, url: str) -> None:

@@ -6,18 +6,17 @@ import getpass
 import os
 import shutil
 import socket
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.postgres import free_port
-
-from .servers import ROOT, START_SECONDS, eventually
+from .. import processes
+from ..ports import free_port
+from .servers import START_SECONDS, eventually
 from .visitors import Answer, Headers, ask
 
-DEPLOY = ROOT / "deploy"
+DEPLOY = processes.ROOT / "deploy"
 NAMES = ("nginx", "caddy", "haproxy")
 
 
@@ -37,17 +36,15 @@ class Proxy:
     def running(self) -> Iterator[Proxy]:
         self.directory.mkdir()
         command = getattr(self, f"_{self.name}")()
-        environment = {**os.environ, "HOME": str(self.directory)}
-        environment.update({name: str(self.directory) for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME")})
+        environment = processes.environment(HOME=str(self.directory))
         log = self.directory / "log"
         with log.open("wb") as output:
-            process = subprocess.Popen(command, cwd=self.directory, env=environment, stdout=output, stderr=output)
+            process = processes.start(command, cwd=self.directory, env=environment, stdout=output, stderr=output)
         try:
             wait_until_listening(process, self.port, log)
             yield self
         finally:
-            process.terminate()
-            process.wait(10)
+            processes.end(process)
 
     def ask(self, method: str, target: str = "/", headers: Headers = (), body: bytes | Iterable[bytes] = b"") -> Answer:
         return ask(self.port, method, target, headers, body)
@@ -101,7 +98,7 @@ def fail_closed(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def wait_until_listening(process: processes.Popen, port: int, log: Path) -> None:
     def done() -> bool:
         assert process.poll() is None, log.read_text()
         with socket.socket() as probe:

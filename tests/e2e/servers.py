@@ -9,31 +9,28 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from .. import processes
 from ..conftest import ADMIN, ADMIN_TOKEN
-from ..postgres import free_port
+from ..ports import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 30.0
+START_SECONDS = 120.0  # for a machine that is busy
 
 
 class Server:
     """A web server started by a command that listens on `PORT`; its output is kept in a file."""
 
-    def __init__(self, command: Sequence[str], *, cwd: Path = ROOT, **environment: str) -> None:
+    def __init__(self, command: Sequence[str], *, cwd: Path | None = None, **environment: str) -> None:
         self.port = free_port()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
-        given = {**os.environ, "PORT": str(self.port), "ADMIN_TOKEN": ADMIN_TOKEN, **environment}
+        given = processes.environment(**{"PORT": str(self.port), "ADMIN_TOKEN": ADMIN_TOKEN, **environment})
         arguments = [part.replace("$PORT", str(self.port)) for part in command]
-        # A group of its own, so that `kill` also reaches what the command started.
-        self._process = subprocess.Popen(
-            arguments, cwd=cwd, env=given, stdout=self._output, stderr=self._output, start_new_session=True
-        )
+        self._process = processes.start(arguments, cwd=cwd, env=given, stdout=self._output, stderr=self._output)
 
     @property
     def pid(self) -> int:
@@ -61,7 +58,7 @@ class Server:
 
     def request(self, method: str, path: str, **arguments: Any) -> requests.Response:
         """A request over a connection of its own, so that any worker may answer it."""
-        return requests.request(method, self.url + path, **{"timeout": 10, **arguments})
+        return requests.request(method, self.url + path, **{"timeout": 60, **arguments})
 
     def get(self, path: str, **arguments: Any) -> requests.Response:
         return self.request("GET", path, **arguments)
@@ -90,8 +87,7 @@ class Server:
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(self.pid, signal.SIGKILL)
-            self._process.wait()
+            processes.end(self._process)
             raise
 
     def close(self) -> None:
@@ -99,13 +95,14 @@ class Server:
         try:
             self.stop()
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
+            processes.end(self._process)
             self._output.close()
 
 
 @contextmanager
-def serving(command: Sequence[str], *, path: str = "/livez", cwd: Path = ROOT, **environment: str) -> Iterator[Server]:
+def serving(
+    command: Sequence[str], *, path: str = "/livez", cwd: Path | None = None, **environment: str
+) -> Iterator[Server]:
     """Run a command as a server for the block; `$PORT` in its arguments is replaced."""
     server = Server(command, cwd=cwd, **environment)
     try:

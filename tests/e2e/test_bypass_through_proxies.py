@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
 
 import pytest
 
+from tests import processes
 from tests.conftest import ADMIN
 
 from .proxies import NAMES, Proxy
-from .servers import ROOT, Server, eventually, gunicorn
+from .servers import Server, eventually, gunicorn
 from .visitors import Recorder, ask
 
 TRUSTED = {"TRUSTED_PROXY_HOPS": "1", "BYPASS_NETWORKS": "127.0.0.2/32,10.0.0.0/8", "PUBLIC_URL": "https://x.example"}
@@ -28,9 +26,8 @@ class Deployment:
 
     def bypass(self, *arguments: str) -> str:
         """Run `flask maintenance bypass …`, as an operator does beside the running server; its output."""
-        command = [sys.executable, "-m", "flask", "maintenance", "bypass", *arguments]
-        given = {**os.environ, **TRUSTED, "DATABASE_URL": self.database_url}
-        return subprocess.run(command, cwd=ROOT, env=given, check=True, capture_output=True, text=True).stdout
+        given = processes.environment(**TRUSTED, DATABASE_URL=self.database_url)
+        return processes.run(["flask", "maintenance", "bypass", *arguments], env=given).stdout
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ADMIN
-from tests.postgres import free_port
+from tests.ports import free_port
 
 from .proxies import NAMES, Proxy
 from .servers import eventually, gunicorn

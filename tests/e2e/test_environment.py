@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+from tests import processes
 from tests.conftest import ADMIN
 
 from .servers import serving
 
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-FILES = (
-    ".env.example",
-    "config.py",
-    "gunicorn.conf.py",
-    "pyproject.toml",
-    "serve.py",
-    "wsgi.py",
-    "dop_be",
-    "migrations",
-)
 DEFAULT = Path("instance") / "dop_be.sqlite3"
 # Each works on the database, and none but an upgrade makes one.
 COMMANDS = [
@@ -52,11 +40,9 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def run(self, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        given = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(self.path), **environment}
-        return subprocess.run(
-            command.split(), cwd=self.path, env=given, capture_output=True, text=True, timeout=60, check=False
-        )
+    def run(self, command: str, **environment: str) -> CompletedProcess[str]:
+        given = processes.environment(HOME=str(self.path), **environment)
+        return processes.run(command.split(), cwd=self.path, env=given, check=False)
 
     def upgraded(self, **environment: str) -> Folder:
         done = self.run("flask db upgrade", **environment)
@@ -69,13 +55,7 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
-    for name in FILES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, tmp_path / "dop" / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            (tmp_path / "dop").mkdir(exist_ok=True)
-            shutil.copy2(ROOT / name, tmp_path / "dop" / name)
-    return Folder(tmp_path / "dop")
+    return Folder(shutil.copytree(processes.project(), tmp_path / "dop"))
 
 
 def gunicorn_settings(folder: Folder, **environment: str) -> dict[str, str]:
@@ -100,7 +80,7 @@ def test_the_file_counts_for_every_program(folder: Folder) -> None:
         assert (done.returncode, "DATABASE_URL" in done.stderr) == (0, False), done.stderr
     settings = gunicorn_settings(folder)
     assert (settings["bind"], settings["workers"]) == (every_address(8123), "3")
-    with serving([str(BIN / "gunicorn"), "--bind", "127.0.0.1:$PORT"], path="/readyz", cwd=folder.path) as server:
+    with serving(["gunicorn", "--bind", "127.0.0.1:$PORT"], path="/readyz", cwd=folder.path) as server:
         assert server.get("/api/v1/maintenance").json()["active"] is True
 
 
@@ -141,11 +121,11 @@ def test_flask_reads_no_other_programs_file(folder: Folder, tmp_path: Path, name
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_command_but_an_upgrade_makes_a_file(folder: Folder, command: str) -> None:
     before = sorted(folder.path.iterdir())
-    done = folder.run(command, PYTHONDONTWRITEBYTECODE="1")
+    done = folder.run(command)
     assert done.returncode != 0
     assert f"There is no SQLite file {folder.path / DEFAULT}; run `flask db upgrade`" in done.stderr
     assert "Traceback" not in done.stderr
-    assert [path for path in sorted(folder.path.iterdir()) if path.name != "__pycache__"] == before
+    assert sorted(folder.path.iterdir()) == before
     if " db " not in command and "alembic" not in command:
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
@@ -176,7 +156,7 @@ def test_an_upgrade_makes_a_file_and_no_folder(folder: Folder) -> None:
 
 def test_a_server_makes_no_file(folder: Folder) -> None:
     mistyped = f"sqlite:///{folder.path}/mistyped/x.sqlite3"
-    command = [str(BIN / "gunicorn"), "--bind", "127.0.0.1:$PORT"]
+    command = ["gunicorn", "--bind", "127.0.0.1:$PORT"]
     with serving(command, cwd=folder.path, DATABASE_URL=mistyped) as server:
         answer = server.get("/readyz")
         assert answer.status_code == 503
@@ -191,7 +171,7 @@ def test_a_server_makes_no_file(folder: Folder) -> None:
 def test_a_write_does_not_make_a_file_that_was_moved_away(folder: Folder) -> None:
     folder.upgraded()
     file = folder.path / DEFAULT
-    command = [str(BIN / "gunicorn"), "--bind", "127.0.0.1:$PORT"]
+    command = ["gunicorn", "--bind", "127.0.0.1:$PORT"]
     with serving(command, path="/readyz", cwd=folder.path) as server:
         on = {"json": {"active": True}, "headers": ADMIN}
         file.rename(file.with_suffix(".kept"))

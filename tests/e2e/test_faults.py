@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,10 +16,11 @@ from pathlib import Path
 import pytest
 import requests
 
+from .. import processes
 from ..conftest import ADMIN
 from ..pgbouncer import pgbouncer
 from ..postgres import Cluster, connections_used_up, execute
-from .servers import ROOT, Server, eventually, gunicorn, serving
+from .servers import Server, eventually, gunicorn, serving
 
 SOON = 5.0  # seconds: fresh this soon after the database's return
 WRITE = 2.0  # seconds for a write, whatever happens
@@ -273,14 +273,11 @@ def test_the_development_server_listens_from_the_first_request(postgresql_url: s
 
 
 def test_neither_an_import_nor_a_command_starts_a_thread(postgresql_url: str) -> None:
-    environment = {**os.environ, "DATABASE_URL": postgresql_url}
     script = (
         "import threading; from wsgi import app; print(threading.active_count());"
         "app.test_cli_runner().invoke(args=['maintenance', 'on']); print(threading.active_count())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    )
+    done = processes.run(["python", "-c", script], env=processes.environment(DATABASE_URL=postgresql_url))
     assert done.stdout.split() == ["1", "1"]
 
 
@@ -297,16 +294,9 @@ def test_workers_end_soon_during_an_outage(cluster: Cluster, breakable_url: str)
 
 def test_a_worker_that_cannot_load_ends_with_its_own_error(postgresql_url: str) -> None:
     """The hooks run for it too, without an application."""
-    command = [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "no_such_module:app"]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": postgresql_url, "WEB_CONCURRENCY": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    command = ["gunicorn", "--bind", "127.0.0.1:0", "no_such_module:app"]
+    environment = processes.environment(DATABASE_URL=postgresql_url, WEB_CONCURRENCY="1")
+    done = processes.run(command, env=environment, check=False)
     assert done.returncode == 3  # gunicorn's "worker failed to boot"
     assert "no_such_module" in done.stderr
     assert "worker_exit" not in done.stderr

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import requests
 
-from tests.postgres import free_port
+from tests import processes
+from tests.ports import free_port
 
-ROOT = Path(__file__).parents[2]
 TOKEN = re.compile(r"kept in \.env:  ([0-9a-f]{48})\n")
 
 
@@ -27,13 +26,11 @@ class Run:
     def __init__(self, folder: Path, **variables: str) -> None:
         self.port = int(variables.pop("port", 0)) or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        environment = {"PATH": os.environ["PATH"], "PORT": str(self.port), **variables}
+        environment = processes.environment(**{"PORT": str(self.port), **variables})
         self._log = folder / f"log-{self.port}"
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                ["make", "run"], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
-        deadline = time.monotonic() + 60
+            self._process = processes.start(["make", "run"], cwd=folder, env=environment, stdout=log, stderr=log)
+        deadline = time.monotonic() + 120
         while not self._answers():
             assert time.monotonic() < deadline, self.output
             assert self._process.poll() is None, self.output
@@ -44,26 +41,24 @@ class Run:
         return self._log.read_text()
 
     def stop(self) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGINT)
-            self._process.wait(25)
+        """Press Ctrl-C."""
+        try:
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGINT)
+                self._process.wait(120)
+        finally:
+            processes.end(self._process)
 
     def _answers(self) -> bool:
         try:
-            return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
-        except requests.ConnectionError:
+            return requests.get(f"{self.url}/readyz", timeout=60).status_code == 200
+        except requests.RequestException:
             return False
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tmp_path / name)
+    processes.copy_project(tmp_path)
     (tmp_path / ".venv").symlink_to(Path(sys.prefix))
     return tmp_path
 
@@ -82,7 +77,9 @@ def make_run(folder: Path) -> Iterator[Callable[..., Run]]:
 
 
 def calls_of_the_readme() -> str:
-    [block] = re.findall(r"## The first five calls\n\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    [block] = re.findall(
+        r"## The first five calls\n\n```sh\n(.*?)```", (processes.ROOT / "README.md").read_text(), re.DOTALL
+    )
     return str(block)
 
 
@@ -94,7 +91,7 @@ def test_make_run_serves_and_answers_the_readmes_calls(make_run: Callable[..., R
     assert (folder / "instance" / "dop_be.sqlite3").exists()
 
     calls = calls_of_the_readme().replace("http://127.0.0.1:8000", run.url)
-    answers = subprocess.run(["sh", "-e"], input=calls, cwd=folder, capture_output=True, text=True, check=True).stdout
+    answers = processes.run(["sh", "-e"], stdin=calls, cwd=folder).stdout
     for expected in (
         '"maintenance_message":null',
         '"mode":"read_only","message":"Back at 10"',
@@ -119,33 +116,32 @@ def test_make_run_serves_and_answers_the_readmes_calls(make_run: Callable[..., R
 def test_make_run_prints_a_call_that_works(make_run: Callable[..., Run], folder: Path) -> None:
     run = make_run()
     [call] = re.findall(r"^ +\. \./\.env; curl .*\\\n.*$", run.output, re.MULTILINE)
-    answer = subprocess.run(["sh", "-ec", call], cwd=folder, capture_output=True, text=True, check=True).stdout
+    answer = processes.run(["sh", "-ec", call], cwd=folder).stdout
     assert '"active":true' in answer
 
 
-def test_make_run_takes_postgresql(make_run: Callable[..., Run], empty_postgresql: Callable[..., str]) -> None:
-    run = make_run(DATABASE_URL=empty_postgresql())
+def test_make_run_takes_postgresql(make_run: Callable[..., Run], own_postgresql: str) -> None:
+    run = make_run(DATABASE_URL=own_postgresql)
     assert "PostgresqlImpl" in run.output
-    assert requests.get(f"{run.url}/api/v1/settings", timeout=5).json()["revision"] == 1
+    assert requests.get(f"{run.url}/api/v1/settings", timeout=60).json()["revision"] == 1
 
 
 def test_another_terminal_without_the_database_url_fails_instead_of_working_on_another_database(
-    make_run: Callable[..., Run], folder: Path, empty_postgresql: Callable[..., str]
+    make_run: Callable[..., Run], folder: Path, own_postgresql: str
 ) -> None:
-    url = empty_postgresql()
+    url = own_postgresql
     run = make_run(DATABASE_URL=url)
     assert "DATABASE_URL is this terminal's, not .env's: export the same in the other one" in run.output
 
-    def flask(**environment: str) -> subprocess.CompletedProcess[str]:
-        given = {"PATH": os.environ["PATH"], **environment}
-        command = [".venv/bin/flask", "maintenance", "on"]
-        return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, check=False)
+    def flask(**environment: str) -> CompletedProcess[str]:
+        given = processes.environment(**environment)
+        return processes.run([".venv/bin/flask", "maintenance", "on"], cwd=folder, env=given, check=False)
 
     other = flask()
     assert (other.returncode, other.stdout) == (2, "")
     assert f"There is no SQLite file {folder}/instance/dop_be.sqlite3" in other.stderr
     assert flask(DATABASE_URL=url).returncode == 0
-    assert requests.get(f"{run.url}/api/v1/maintenance", timeout=5).json()["active"] is True
+    assert requests.get(f"{run.url}/api/v1/maintenance", timeout=60).json()["active"] is True
 
 
 def test_make_run_on_the_example_says_that_there_is_no_token(make_run: Callable[..., Run], folder: Path) -> None:
@@ -156,10 +152,10 @@ def test_make_run_on_the_example_says_that_there_is_no_token(make_run: Callable[
     assert "ADMIN_TOKEN is not set: over HTTP nothing can be changed but with a token" in run.output
     assert f"serves on {run.url}" in run.output
     [command] = re.findall(r"in another terminal:\n\n +(.*)\n", run.output)
-    subprocess.run(["sh", "-ec", command], cwd=folder, env={"PATH": os.environ["PATH"]}, check=True)
-    assert requests.get(f"{run.url}/api/v1/maintenance", timeout=5).json()["active"] is True
+    processes.run(["sh", "-ec", command], cwd=folder)
+    assert requests.get(f"{run.url}/api/v1/maintenance", timeout=60).json()["active"] is True
 
 
 def test_bare_make_lists_the_targets(folder: Path) -> None:
-    listed = subprocess.run(["make"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    listed = processes.run(["make"], cwd=folder).stdout
     assert {"run", "test", "check", "install"} <= {line.split()[0] for line in listed.splitlines()}

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,11 +23,11 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 from werkzeug.serving import make_server
 
-from config import ROOT
 from dop_be.maintenance.policy import Maintenance
+from tests import processes
 from tests.conftest import ADMIN_TOKEN
 from tests.maintenance.states import put_exactly
-from tests.postgres import free_port
+from tests.ports import free_port
 
 NOW = datetime(2030, 3, 6, 9, 0, tzinfo=UTC)
 END = NOW + timedelta(days=1, hours=2, minutes=3, seconds=4)
@@ -334,34 +333,22 @@ def gunicorn(sqlite_url: str) -> Iterator[str]:
     """Two real workers; the URL they serve."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DATABASE_URL": sqlite_url,
-        "ADMIN_TOKEN": ADMIN_TOKEN,
-        "PUBLIC_URL": url,
-        "WEB_CONCURRENCY": "2",
-    }
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-    try:
+    given = {"DATABASE_URL": sqlite_url, "ADMIN_TOKEN": ADMIN_TOKEN, "PUBLIC_URL": url, "WEB_CONCURRENCY": "2"}
+    command = ["gunicorn", "--bind", f"127.0.0.1:{port}"]
+    with processes.started(command, env=processes.environment(**given), stderr=DEVNULL):
         session = requests.Session()
         session.mount("http://", HTTPAdapter(max_retries=Retry(connect=10, backoff_factor=0.2)))
         with session:
             assert session.get(f"{url}/readyz", timeout=10).status_code == 200
         yield url
-    finally:
-        process.terminate()
-        process.wait(25)
 
 
 def test_the_link_lets_a_browser_through_until_it_is_revoked(
     gunicorn: str, sqlite_url: str, visit: Callable[..., Page]
 ) -> None:
     def flask(*arguments: str) -> str:
-        command = [sys.executable, "-m", "flask", "maintenance", *arguments]
-        environment = {**os.environ, "DATABASE_URL": sqlite_url, "PUBLIC_URL": gunicorn}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-        return done.stdout
+        environment = processes.environment(DATABASE_URL=sqlite_url, PUBLIC_URL=gunicorn)
+        return processes.run(["flask", "maintenance", *arguments], env=environment).stdout
 
     flask("on")
     [link] = re.findall(r"^link +(\S+)$", flask("bypass", "create", "ada"), re.MULTILINE)
@@ -392,7 +379,7 @@ def until(holds: Callable[[], bool], tries: int = 200) -> None:
 def test_the_documentations_own_page_comes_back_too(
     stage: Stage, visit: Callable[..., Page], tmp_path: Path, make_app: Callable[..., Flask]
 ) -> None:
-    [example] = re.findall(r"```html\n(.*?)```", (ROOT / "docs" / "maintenance.md").read_text(), re.DOTALL)
+    [example] = re.findall(r"```html\n(.*?)```", (processes.ROOT / "docs" / "maintenance.md").read_text(), re.DOTALL)
     (tmp_path / "ours.html").write_text(example)
     uri = stage.app.config["SQLALCHEMY_DATABASE_URI"]
     app = make_app(uri.render_as_string(), MAINTENANCE_TEMPLATE=tmp_path / "ours.html")

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from .tree import Tree, template
-
-
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return template(tmp_path_factory.mktemp("project"))
+from .tree import Tree, copied
 
 
 @pytest.fixture
-def make_tree(project: Path, tmp_path: Path) -> Callable[[str], Tree]:
+def make_tree(tmp_path: Path) -> Iterator[Callable[[str], Tree]]:
     """Copies the project, for a database URL."""
+    with ExitStack() as stack:
 
-    def make(url: str) -> Tree:
-        return Tree(shutil.copytree(project, tmp_path / "tree"), url)
+        def make(url: str) -> Tree:
+            tree = Tree(copied(tmp_path / "tree"), url)
+            stack.callback(tree.end)
+            return tree
 
-    return make
+        yield make
 
 
 @pytest.fixture
@@ -33,9 +31,9 @@ def tree(make_tree: Callable[[str], Tree], empty_database_url: str) -> Tree:
 
 
 @pytest.fixture
-def url(empty_postgresql: Callable[..., str]) -> str:
+def url(own_postgresql: str) -> str:
     """An empty PostgreSQL database."""
-    return empty_postgresql()
+    return own_postgresql
 
 
 @pytest.fixture

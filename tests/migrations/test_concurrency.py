@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +13,9 @@ import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.postgres import execute, free_port, unprivileged
+from tests import processes
+from tests.ports import free_port
+from tests.postgres import execute, unprivileged
 
 from .tree import Tree, until
 
@@ -57,7 +57,7 @@ def test_eight_at_once_with_a_concurrent_index(migrated_tree: Tree) -> None:
 @pytest.fixture
 def pooled_url(url: str) -> Iterator[str]:
     """The same database through PgBouncer in transaction mode, with four connections to the server."""
-    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    program = shutil.which("pgbouncer", path=processes.environment()["PATH"])
     assert program, "PgBouncer is not installed: run `make system`"
     target, port, folder = make_url(url), free_port(), Path(tempfile.mkdtemp(prefix="dop_be-pgbouncer-"))
     configuration, users = folder / "pgbouncer.ini", folder / "users"
@@ -68,14 +68,13 @@ def pooled_url(url: str) -> Iterator[str]:
         f"auth_file = {users}\npool_mode = transaction\ndefault_pool_size = 4\n"
     )
     folder.chmod(0o755)  # PgBouncer refuses root, and runs as somebody else
-    process = subprocess.Popen([program, "-q", configuration], stderr=subprocess.DEVNULL, **unprivileged())
+    process = processes.start([program, "-q", configuration], **unprivileged())
     through = target.set(port=port).render_as_string(hide_password=False)
     try:
         until(lambda: answers(through))
         yield through
     finally:
-        process.terminate()
-        process.wait()
+        processes.end(process)
         shutil.rmtree(folder)
 
 
@@ -134,7 +133,8 @@ def test_a_waiting_migration_says_for_whom_and_gives_up(migrated_tree: Tree) -> 
 
 
 def statements(url: str, part: str) -> list[tuple[Any, ...]]:
-    return execute(url, f"SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query ILIKE '%{part}%'")
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    return execute(url, f"SELECT pid {others} AND query ILIKE '%{part}%'")
 
 
 @pytest.mark.parametrize(("upgrade", "running"), [(SLEEP, "pg_sleep"), (CONCURRENT_INDEX, "INDEX CONCURRENTLY")])

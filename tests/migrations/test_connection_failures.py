@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import make_url
 
+from tests import processes
 from tests.postgres import Cluster, connections_used_up, execute
 
 from .tree import Tree
@@ -20,15 +20,9 @@ BOTH = pytest.mark.parametrize("line", [UPGRADE, ("alembic", "upgrade", "head")]
 
 def test_a_fatal_error_in_latin_1(postgresql_tree: Tree) -> None:
     """As a server with lc_messages = de_DE answers; here the server quotes what the client's own options say."""
-    environment = {os.fsencode(name): os.fsencode(value) for name, value in postgresql_tree.environment.items()}
-    done = subprocess.run(
-        UPGRADE,
-        cwd=postgresql_tree.path,
-        env=environment | {b"PGOPTIONS": b"-c caf\xe9=1"},
-        capture_output=True,
-        check=False,
-    )
-    [line] = done.stderr.decode().splitlines()
+    environment = postgresql_tree.environment | {"PGOPTIONS": os.fsdecode(b"-c caf\xe9=1")}
+    done = processes.run(UPGRADE, cwd=postgresql_tree.path, env=environment, check=False)
+    [line] = done.stderr.splitlines()
     assert done.returncode == 1
     assert 'FATAL: unrecognized configuration parameter "café"; check DATABASE_URL' in line
 

@@ -15,8 +15,11 @@ FROM_NOTHING = {"From an empty database", "In a database with other programs"}
 
 @pytest.fixture
 def chapter_url(title: str, request: pytest.FixtureRequest) -> str:
-    """The database that a chapter begins with: an empty one, or one that is migrated to this release."""
-    url: str = request.getfixturevalue("url" if title in FROM_NOTHING else "postgresql_url")
+    """The database that a chapter begins with: an empty one, or one that is migrated to this release.
+
+    No other test uses its server at the same time, since the guide looks at all its locks.
+    """
+    url: str = request.getfixturevalue("own_breakable" if title in FROM_NOTHING else "breakable_url")
     return url
 
 

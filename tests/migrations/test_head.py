@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 
 import pytest
 
-from .tree import ROOT, Tree
+from tests import processes
+
+from .tree import Tree
 
 LINT = ("python", "-m", "migrations.lint")
 
@@ -61,8 +61,7 @@ def test_two_branches_that_add_a_revision_conflict_in_git(offline_tree: Tree) ->
 
 
 def test_the_lint_passes_here() -> None:
-    done = subprocess.run([sys.executable, *LINT[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    processes.run(LINT)
 
 
 def test_the_lint_tells_how_to_mend_a_wrong_file(offline_tree: Tree) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.postgres import Cluster, execute
+from tests.processes import Popen
 
 from .tree import Tree, until
 
@@ -34,14 +34,14 @@ def running(url: str, part: str) -> list[tuple[Any, ...]]:
     )
 
 
-def interrupted(process: subprocess.Popen[str], sent: signal.Signals) -> str:
+def interrupted(process: Popen, sent: signal.Signals) -> str:
     """The last line of a command that ends with this signal's code; before it there are Alembic's own alone."""
     process.send_signal(sent)
     output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 128 + sent, output
     lines = output.splitlines()
     assert [line for line in lines[:-1] if not line.startswith("INFO  [alembic.")] == []
-    return lines[-1].removeprefix("ERROR [alembic.dop_be] ")
+    return str(lines[-1]).removeprefix("ERROR [alembic.dop_be] ")
 
 
 @pytest.mark.parametrize("line", [UPGRADE, ALEMBIC], ids=["flask", "alembic"])
@@ -75,16 +75,14 @@ def test_a_migration_that_waits_for_another(migrated_tree: Tree) -> None:
     migrated_tree.add("aaaa00000052", SLEEP)
     first = migrated_tree.start(*UPGRADE)
     until(lambda: running(migrated_tree.url, "SELECT pg_sleep"))
-    second = subprocess.Popen(
-        UPGRADE, cwd=migrated_tree.path, env=migrated_tree.environment, stderr=subprocess.PIPE, text=True
-    )
-    assert second.stderr
+    second = migrated_tree.start(*UPGRADE)
+    assert second.stdout
     line = ""
     while "waiting for migration on " not in line:
-        line = second.stderr.readline()
+        line = second.stdout.readline()
         assert line, "it ended without waiting"
     second.send_signal(signal.SIGINT)
-    _, rest = second.communicate(timeout=LIMIT)
+    rest, _ = second.communicate(timeout=LIMIT)
     assert second.returncode == 130
     assert rest == "ERROR [alembic.dop_be] interrupted by SIGINT while no revision was running\n"
     assert running(migrated_tree.url, "SELECT pg_sleep")  # the first is not disturbed
@@ -128,7 +126,7 @@ def sqlite_tree(sqlite_url: str, make_tree: Callable[[str], Tree]) -> Tree:
     return make_tree(sqlite_url)
 
 
-def used_seconds(process: subprocess.Popen[str]) -> float:
+def used_seconds(process: Popen) -> float:
     """The processor's time that it has used: a statement that never ends is the only thing that uses so much."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -136,16 +134,14 @@ def used_seconds(process: subprocess.Popen[str]) -> float:
 
 def test_a_statement_of_sqlite(sqlite_tree: Tree) -> None:
     sqlite_tree.add("aaaa00000055", f'op.execute("CREATE TABLE begun (id INTEGER)"); op.execute("{FOR_EVER}")')
-    process = subprocess.Popen(
-        UPGRADE, cwd=sqlite_tree.path, env=sqlite_tree.environment, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr
-    while "-> aaaa00000055" not in (line := process.stderr.readline()):
+    process = sqlite_tree.start(*UPGRADE)
+    assert process.stdout
+    while "-> aaaa00000055" not in (line := process.stdout.readline()):
         assert line, "it never ran"
     used = used_seconds(process)
     until(lambda: used_seconds(process) > used + 0.5)
     process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=LIMIT)
+    rest, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 130
     assert rest.endswith("interrupted by SIGINT in revision aaaa00000055; its transaction was undone\n")
     assert "aaaa00000055" not in sqlite_tree.run("flask", "db", "current")

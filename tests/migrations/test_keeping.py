@@ -122,7 +122,7 @@ def test_autogenerate_makes_no_empty_revision_and_does_not_touch_what_is_kept(mi
 
 def test_autogenerate_writes_a_table_that_survives_a_downgrade(migrated_tree: Tree) -> None:
     tree = migrated_tree
-    with (tree.path / "dop_be" / "live" / "models.py").open("a") as models:
+    with (tree.path / "dop_be" / "version.py").open("a") as models:
         models.write(
             "\n\nclass Thing(Base):\n    __tablename__ = 'things'\n\n"
             "    id: Mapped[int] = mapped_column(primary_key=True)\n    name: Mapped[str] = mapped_column(index=True)\n"

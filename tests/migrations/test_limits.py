@@ -7,13 +7,12 @@ import time
 import psycopg2
 import pytest
 
-from tests.postgres import execute
+from tests.postgres import WAITING, execute
 
 from .tree import Tree, until
 
 UPGRADE = ("flask", "db", "upgrade")
 ALTER = 'op.add_column("system_settings", sa.Column("wanted", sa.Integer()))'
-WAITING = "SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
 
 
 def test_a_reader_is_not_queued_behind_a_waiting_alter_for_longer_than_the_limit(migrated_tree: Tree) -> None:

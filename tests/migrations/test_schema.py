@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from sqlalchemy import Engine, create_engine
 
 from dop_be.extensions import db
 from migrations.lint import offline_sql
+from tests import processes
 from tests.postgres import execute
 
 from .tree import ROOT
@@ -122,10 +122,7 @@ def test_the_sql_of_the_whole_history_makes_the_same_schema(
 ) -> None:
     url, file = empty_postgresql(), tmp_path / "history.sql"
     file.write_text(history())
-    done = subprocess.run(
-        ["psql", "-q", "-v", "ON_ERROR_STOP=1", "-f", file, url], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    processes.run(["psql", "-q", "-v", "ON_ERROR_STOP=1", "-f", file, url])
     assert dump(url) == dump(postgresql_url)
 
 
@@ -136,8 +133,8 @@ def history() -> str:
 
 def dump(url: str) -> list[str]:
     """The schema as pg_dump writes it, without its comments and its random \\restrict lines."""
-    done = subprocess.run(["pg_dump", "--schema-only", "--no-owner", url], capture_output=True, text=True, check=True)
-    return sorted(line for line in done.stdout.splitlines() if not line.startswith(("--", "\\")))
+    dumped = processes.run(["pg_dump", "--schema-only", "--no-owner", url]).stdout
+    return sorted(line for line in dumped.splitlines() if not line.startswith(("--", "\\")))
 
 
 def differences(url: str, statement: str, make_app: Callable[..., Flask]) -> tuple[int, str]:

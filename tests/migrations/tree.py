@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import compileall
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-FILES = (
-    "alembic.ini",
-    "config.py",
-    "gunicorn.conf.py",
-    "pyproject.toml",
-    "serve.py",
-    "wsgi.py",
-    "dop_be",
-    "migrations",
-)
+from tests import processes
+from tests.processes import ROOT
+
+__all__ = ["ROOT", "Tree", "copied", "until"]
+
 REVISION = '''"""{message}
 
 Revision ID: {revision}
@@ -49,49 +39,41 @@ def downgrade() -> None:
 '''
 
 
-def template(path: Path) -> Path:
-    """The project's files with their bytecode, which is what takes the time when a copy is first run."""
-    for name in FILES:
-        source, ignored = ROOT / name, shutil.ignore_patterns("__pycache__")
-        if source.is_dir():
-            shutil.copytree(source, path / name, ignore=ignored)
-        else:
-            shutil.copy2(source, path / name)
-    compileall.compile_dir(path, quiet=1)
-    return path
+def copied(path: Path) -> Path:
+    """The project without what migrations do not need; with its bytecode, which is what takes time on the first run."""
+    unneeded = shutil.ignore_patterns("tests", "docs", "benchmarks", "deploy", ".ci")
+    return shutil.copytree(processes.project(), path, ignore=unneeded)
 
 
 class Tree:
     """A copy of the project's files, its command lines pointed at one database."""
 
     def __init__(self, path: Path, url: str) -> None:
-        self.path, self.url = path, url
-        self.environment = {
-            "PATH": f"{BIN}:{os.environ['PATH']}",
-            "HOME": str(path),
-            "DATABASE_URL": url,
-            "PYTHONWARNINGS": "error",
-            "FLASK_SKIP_DOTENV": "1",
-        }
+        self.path, self.url, self._started = path, url, list[processes.Popen]()
+        self.environment = processes.environment(HOME=str(path), DATABASE_URL=url, PYTHONWARNINGS="error")
 
     @property
     def head(self) -> str:
         return (self.path / "migrations" / "head.txt").read_text().strip()
 
-    def start(self, *command: str, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command,
-            cwd=cwd or self.path,
-            env=self.environment | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def start(self, *command: str, cwd: Path | None = None, **environment: str) -> processes.Popen:
+        """Start a command; it ends with the test at the latest."""
+        pipes = {"stdout": PIPE, "stderr": STDOUT, "text": True}
+        process = processes.start(command, cwd=cwd or self.path, env=self.environment | environment, **pipes)
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what is left of what was started."""
+        for process in self._started:
+            processes.end(process)
+            if process.stdout is not None:
+                process.stdout.close()
 
     def attempt(self, *command: str, cwd: Path | None = None, **environment: str) -> tuple[int, str]:
         """The exit code and everything that was printed."""
         process = self.start(*command, cwd=cwd, **environment)
-        output, _ = process.communicate()
+        output, _ = process.communicate(timeout=300)
         return process.returncode, output
 
     def run(self, *command: str, cwd: Path | None = None, **environment: str) -> str:

@@ -8,7 +8,6 @@ import logging
 import os
 import pty
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +15,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from config import ROOT
-
+from .. import processes
 from ..conftest import ADMIN, ADMIN_TOKEN
 
 URL = "/api/v1/settings"
@@ -125,9 +123,11 @@ def test_on_a_terminal_lines_are_for_people(
 
 def test_on_a_terminal_a_command_says_what_it_did_in_its_one_line(sqlite_url: str) -> None:
     ours, theirs = pty.openpty()
-    environ = {**os.environ, "DATABASE_URL": sqlite_url}
-    command = [sys.executable, "-m", "flask", "maintenance", "on"]
-    subprocess.run(command, cwd=ROOT, env=environ, stdout=theirs, stderr=theirs, check=True)
+    command = ["flask", "maintenance", "on"]
+    with processes.started(
+        command, env=processes.environment(DATABASE_URL=sqlite_url), stdout=theirs, stderr=theirs
+    ) as process:
+        assert process.wait(60) == 0
     os.close(theirs)
     assert os.read(ours, 10_000).decode().count("\n") == 1
     os.close(ours)

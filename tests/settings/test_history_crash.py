@@ -61,7 +61,7 @@ def test_a_writer_killed_a_hundred_times_leaves_row_and_history_in_agreement(app
     assert 1 < written[-1] < 50  # some died before the commit, and some after it
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster() -> Iterator[Cluster]:
     cluster = Cluster()
     try:
@@ -71,14 +71,15 @@ def cluster() -> Iterator[Cluster]:
         cluster.remove()
 
 
-def test_a_server_killed_a_hundred_times_leaves_row_and_history_in_agreement(
-    cluster: Cluster, make_app: Callable[..., Flask]
+@pytest.mark.parametrize("times", [20, pytest.param(1000, marks=pytest.mark.soak)])
+def test_a_server_killed_again_and_again_leaves_row_and_history_in_agreement(
+    cluster: Cluster, make_app: Callable[..., Flask], times: int
 ) -> None:
     """Killed between the update and the commit, or, every other time, when the commit was just answered."""
     with make_app(cluster.url()).app_context():
         flask_migrate.upgrade()
     committed = 0
-    for attempt in range(100):
+    for attempt in range(times):
         connection = psycopg2.connect(cluster.url())
         connection.cursor().execute(f"UPDATE system_settings SET maintenance_message = 'attempt {attempt}'")
         if attempt % 2:

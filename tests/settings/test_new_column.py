@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from .. import processes
+
 COLUMNS = """
     motd: Mapped[str | None] = mapped_column(String(80), doc="Message of the day.", info=PUBLIC)
     seats: Mapped[int] = mapped_column(server_default=text("10"), doc="How many may sit.")
@@ -38,12 +36,7 @@ live.stop()
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project whose settings have three columns more."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    for name in ("wsgi.py", "config.py", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder)
-    for name in ("dop_be", "migrations"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    folder = shutil.copytree(processes.project(), tmp_path / "project")
     models = folder / "dop_be" / "settings" / "models.py"
     before, anchor, after = models.read_text().partition(ANCHOR)
     assert anchor
@@ -53,12 +46,11 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(project: Path, empty_database_url: str) -> Callable[..., str]:
-    environment = {**os.environ, "DATABASE_URL": empty_database_url, "ADMIN_TOKEN": "t" * 40, "PYTHONWARNINGS": "error"}
+    given = {"DATABASE_URL": empty_database_url, "ADMIN_TOKEN": "t" * 40, "PYTHONWARNINGS": "error"}
+    environment = processes.environment(**given)
 
     def command(*arguments: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, *arguments], cwd=project, env=environment, capture_output=True, text=True, check=False
-        )
+        done = processes.run(["python", *arguments], cwd=project, env=environment, check=False)
         assert done.returncode == code, done.stderr
         return done.stdout + (done.stderr if code else "")
 

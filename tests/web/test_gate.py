@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -15,11 +13,11 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from dop_be.live import Live
+from tests import processes
 from tests.conftest import ADMIN
 from tests.maintenance.states import put_in_force
 from tests.problems import assert_problem
 
-ROOT = Path(__file__).parents[2]
 ORIGIN = "https://app.example.com"
 PREFLIGHT = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
 
@@ -87,16 +85,9 @@ class TestApplication:
         assert client.get("/").status_code == 200
 
     def test_a_shell_ends_it_with_no_web_process(self, sqlite_url: str) -> None:
-        def flask(*arguments: str) -> subprocess.CompletedProcess[str]:
-            return subprocess.run(
-                [sys.executable, "-m", "flask", "maintenance", *arguments],
-                cwd=ROOT,
-                env={**os.environ, "DATABASE_URL": sqlite_url},
-                capture_output=True,
-                text=True,
-                timeout=30,
-                check=False,
-            )
+        def flask(*arguments: str) -> CompletedProcess[str]:
+            command = ["flask", "maintenance", *arguments]
+            return processes.run(command, env=processes.environment(DATABASE_URL=sqlite_url), check=False)
 
         assert flask("on").returncode == 0
         assert flask("status").returncode == 1
