@@ -21,8 +21,8 @@ import sqlalchemy as sa
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CANCEL_SECONDS = 0.4  # how long the main thread waits for the cancellation to be sent
-END_SECONDS = 0.3  # how long it then has to undo the transaction
-LAST_SECONDS = 0.9  # until the kernel ends the process
+END_SECONDS = 0.5  # how long it then has to undo the transaction
+LAST_SECONDS = 0.9  # until the kernel ends a process that hangs in the cancellation
 logger = logging.getLogger("alembic.dop_be")
 
 
@@ -56,12 +56,13 @@ class Interrupt:
         if not sent:
             return
         self.received = signal.Signals(sent[0])
-        # psycopg2 holds the interpreter's lock while a frozen server does not answer: no thread could end this then.
-        signal.setitimer(signal.ITIMER_REAL, LAST_SECONDS)
         self.tell()
         if self._cancel is not None:
+            # While a frozen server does not answer, psycopg2 holds the interpreter's lock: no thread could end this.
+            signal.setitimer(signal.ITIMER_REAL, LAST_SECONDS)
             with suppress(Exception):  # the connection may just have been closed
                 self._cancel()
+            signal.setitimer(signal.ITIMER_REAL, 0)
         self._cancelled.set()
         if not self._ended.wait(END_SECONDS):
             logging.shutdown()
@@ -74,7 +75,6 @@ class Interrupt:
     def end(self) -> None:
         self._ended.set()
         if self.received is not None:
-            signal.setitimer(signal.ITIMER_REAL, 0)
             self.tell()
             sys.exit(self.code)
 
