@@ -46,6 +46,8 @@ def alembic_config() -> Config:
 @pytest.fixture
 def alembic_engine(empty_database_url: str, make_app: Callable[..., Flask]) -> Iterator[Engine]:
     """The application's own engine, and its context around the test, since env.py asks the application."""
+    if empty_database_url.startswith("sqlite:///"):
+        Path(empty_database_url.removeprefix("sqlite:///")).touch()  # only `flask db upgrade` itself makes one
     app = make_app(empty_database_url)
     with app.app_context():
         yield db.engine
