@@ -120,12 +120,15 @@ def test_flask_reads_no_other_programs_file(folder: Folder, tmp_path: Path, name
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_command_but_an_upgrade_makes_a_file(folder: Folder, command: str) -> None:
-    before = sorted(folder.path.iterdir())
     done = folder.run(command)
+    assert not (folder.path / "instance").exists()
+    (folder.path / "instance").mkdir()
+    again = folder.run(command)
+    assert list((folder.path / "instance").iterdir()) == []
+    assert again.stderr == done.stderr
     assert done.returncode != 0
     assert f"There is no SQLite file {folder.path / DEFAULT}; run `flask db upgrade`" in done.stderr
     assert "Traceback" not in done.stderr
-    assert sorted(folder.path.iterdir()) == before
     if " db " not in command and "alembic" not in command:
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
@@ -154,8 +157,9 @@ def test_an_upgrade_makes_a_file_and_no_folder(folder: Folder) -> None:
     assert folder.databases() == ["instance/named.sqlite3"]
 
 
-def test_a_server_makes_no_file(folder: Folder) -> None:
-    mistyped = f"sqlite:///{folder.path}/mistyped/x.sqlite3"
+@pytest.mark.parametrize("file", ["mistyped/x.sqlite3", "mistyped.sqlite3"])
+def test_a_server_makes_no_file(folder: Folder, file: str) -> None:
+    mistyped = f"sqlite:///{folder.path}/{file}"
     command = ["gunicorn", "--bind", "127.0.0.1:$PORT"]
     with serving(command, cwd=folder.path, DATABASE_URL=mistyped) as server:
         answer = server.get("/readyz")
@@ -163,7 +167,7 @@ def test_a_server_makes_no_file(folder: Folder) -> None:
         assert "the SQLite file, which the log names, does not exist: run `flask db upgrade`" in answer.json()["detail"]
         refused = server.request("PUT", "/api/v1/maintenance", json={"active": True}, headers=ADMIN)
         assert refused.status_code == 503
-        assert f"There is no SQLite file {folder.path}/mistyped/x.sqlite3" in server.log()
+        assert f"There is no SQLite file {folder.path}/{file}" in server.log()
     assert not (folder.path / "mistyped").exists()
     assert folder.databases() == []
 
