@@ -48,7 +48,8 @@ loglevel = settings.LOG_LEVEL.lower()
 
 
 def on_starting(server: Any) -> None:
-    """Say once, in the master, what a copied .env.example leaves out."""
+    """End where wsgi.py refuses to start, and say once, in the master, what a copied .env.example leaves out."""
+    server.APP_LOAD_ERROR = 2  # a worker's exit code with which gunicorn ends instead of starting another one
     if settings.ADMIN_TOKEN is None:
         server.log.warning(
             "ADMIN_TOKEN is not set: over HTTP nothing can be changed but with a token made by `flask tokens create`"

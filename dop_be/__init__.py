@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from flask import Flask
 
 from . import database, errors, live
@@ -12,6 +14,8 @@ from .cli import tokens as access_cli
 from .extensions import api, migrate
 from .ops import health, logs
 from .panel import pages
+from .settings.models import shown
+from .settings.schemas import check_columns
 from .web import bypass as bypass_link
 from .web import gate, guessing, http
 from .web import maintenance as maintenance_api
@@ -23,7 +27,11 @@ def create_app(config: object) -> Flask:
 
     Args:
         config: an object with upper-case attributes, those of `config.Config`.
+
+    Raises:
+        UnsupportedColumn: the model has a setting of a type that dop_be cannot keep.
     """
+    check_columns(shown())
     app = Flask(__name__, template_folder="panel/templates", static_folder="panel/static")
     app.config.from_object(config)
     logs.init_app(app)
@@ -45,3 +53,12 @@ def create_app(config: object) -> Flask:
     gate.init_app(app)
     http.init_app(app)
     return app
+
+
+def create_app_or_exit(config: object) -> Flask:
+    """`create_app` for a program's start: a setting that cannot be kept prints its line and ends the process with 2."""
+    try:
+        return create_app(config)
+    except errors.UnsupportedColumn as error:
+        sys.stderr.write(f"dop_be: {error}\n")
+        sys.exit(2)

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, DateTime, Dialect, ScalarSelect, Select, TypeDecorator, Uuid, select, type_coerce
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Date,
+    DateTime,
+    Dialect,
+    Double,
+    Enum,
+    Float,
+    Numeric,
+    ScalarSelect,
+    Select,
+    String,
+    TypeDecorator,
+    Uuid,
+    select,
+    type_coerce,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
@@ -34,6 +52,39 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class ExactNumeric(TypeDecorator[Decimal]):
+    """A decimal number of up to `precision` digits, `scale` of them after the point.
+
+    SQLite would store a float, so there it is text.
+    """
+
+    impl = Numeric
+    cache_ok = True
+
+    def __init__(self, precision: int, scale: int = 0) -> None:
+        super().__init__(precision, scale)
+        self.precision, self.scale = precision, scale
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return self.text if dialect.name == "sqlite" else self.impl_instance
+
+    @property
+    def text(self) -> String:
+        """Return SQLite's type: the digits with a sign and a point."""
+        return String(self.precision + 2)
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        return f"{value:.{self.scale}f}" if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(f"{Decimal(value):.{self.scale}f}")
+
+
+def enumeration(name: str, *values: str, length: int = 64) -> Enum:
+    """Return the type of a column that holds one of these strings: text with a CHECK, `name` being the column's."""
+    return Enum(*values, name=name, native_enum=False, create_constraint=True, length=length)
 
 
 class new_uuid(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is
@@ -104,10 +155,25 @@ def _utc(text: str) -> datetime:
         return NEVER["-infinity" if text.endswith("BC") else "infinity"]
 
 
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:  # as above
+        return date.min if text.startswith("-") or text.endswith("BC") else date.max
+
+
 def _as_it_is(value: Any) -> Any:
     return value
 
 
 NEVER = {"infinity": datetime.max.replace(tzinfo=UTC), "-infinity": datetime.min.replace(tzinfo=UTC)}  # PostgreSQL's
-# What JSON has no type for, and SQLite no boolean.
-FROM_JSON: dict[type[TypeEngine[Any]], Callable[[Any], Any]] = {UtcDateTime: _utc, Uuid: uuid.UUID, Boolean: bool}
+# What JSON has no type for, SQLite's booleans, and floats, which the engine reads from JSON as decimal numbers.
+FROM_JSON: dict[type[TypeEngine[Any]], Callable[[Any], Any]] = {
+    UtcDateTime: _utc,
+    Date: _date,
+    Uuid: uuid.UUID,
+    Boolean: bool,
+    ExactNumeric: Decimal,
+    Float: float,
+    Double: float,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import select
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -94,12 +96,14 @@ def wait_until(connection: extensions.connection, deadline: float | None) -> Non
 
 def engine_options(url: URL) -> dict[str, Any]:
     """What `create_engine` is given for this URL."""
+    from_json = partial(json.loads, parse_float=Decimal)  # a number keeps all its digits
     if url.get_backend_name() == "sqlite":
         # No pool: opening a file is cheap, and a kept connection would go on in a file that was replaced by a backup.
         creator = partial(open_file, Path(str(url.database)))
-        return {"poolclass": NullPool, "hide_parameters": True, "creator": creator}
+        return {"poolclass": NullPool, "hide_parameters": True, "creator": creator, "json_deserializer": from_json}
     return {
         "hide_parameters": True,  # an error's text, which may be logged, shows no values
+        "json_deserializer": from_json,
         "isolation_level": "READ COMMITTED",  # whatever the role has: what is read behind a lock must be new
         "pool_size": 2,
         "max_overflow": 6,

@@ -108,6 +108,10 @@ class StateUnknown(DomainError):
     headers: Mapping[str, str] = {"Retry-After": "5"}
 
 
+class UnsupportedColumn(TypeError):
+    """A setting's column is none that dop_be can keep; the message is one line that says what it takes."""
+
+
 def problem(status: int, code: str, detail: str, **members: Any) -> bytes:
     """The bytes of a problem document, its title the status phrase as for any about:blank (RFC 9457 section 4.2.1)."""
     title = HTTPStatus(status).phrase

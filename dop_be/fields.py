@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import numbers
+import re
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
@@ -31,12 +34,15 @@ class StrictInteger(fields.Integer):
 
 
 class StrictFloat(fields.Float):
-    """A finite JSON number."""
+    """A finite JSON number; what is not finite, as SQL may have stored it, shows as null."""
+
+    def _serialize(self, value: float | None, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        return super()._serialize(value, attr, obj, **kwargs) if value is not None and math.isfinite(value) else None
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise self.make_error("invalid", input=value)
-        return super()._deserialize(value, attr, data, **kwargs)
+        return super()._deserialize(value, attr, data, **kwargs) + 0.0  # databases keep no negative zero
 
 
 class StrictString(fields.String):
@@ -50,6 +56,47 @@ class StrictString(fields.String):
         if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
             raise self.make_error("unstorable")
         return value
+
+
+class Digits(StrictString):
+    """A decimal number as a string of digits, so that no reader makes a float of it: `"12.50"`."""
+
+    NUMBER = re.compile(r"([+-]?)(\d+)(?:\.(\d+))?", re.ASCII)
+    default_error_messages = {
+        "invalid": 'Not a string of digits such as "-12.50".',
+        "range": "Takes up to {whole} digits before the point and {scale} after it.",
+    }
+
+    def __init__(self, precision: int, scale: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.whole, self.scale = precision - scale, scale
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else f"{value:.{self.scale}f}"
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if (found := self.NUMBER.fullmatch(text)) is None:
+            raise self.make_error("invalid")
+        whole, fraction = found[2].lstrip("0"), (found[3] or "").rstrip("0")
+        if len(whole) > self.whole or len(fraction) > self.scale:
+            raise self.make_error("range", whole=self.whole, scale=self.scale)
+        sign = "-" if found[1] == "-" and (whole or fraction) else ""
+        return Decimal(f"{sign}{whole or 0}.{fraction.ljust(self.scale, '0')}")
+
+
+class StrictDate(fields.Date):
+    """A day, `2026-11-23`."""
+
+    default_error_messages = {"invalid": "Not a date such as 2026-11-23."}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> date:
+        try:
+            if re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+                return date.fromisoformat(value)
+        except (TypeError, ValueError) as error:
+            raise self.make_error("invalid") from error
+        raise self.make_error("invalid")
 
 
 class Timestamp(fields.Field[datetime]):

@@ -14,12 +14,15 @@ from alembic import context
 from alembic.ddl import postgresql
 from alembic.util import CommandError
 
-from migrations import keeping, lock
+from migrations import autogenerate, lock, sqlite
 from migrations.failures import Progress, explained
 from migrations.interrupt import interruptible
 from migrations.stray import stray_settings
 
 logger = logging.getLogger("alembic.dop_be")
+
+
+SQLiteImpl = sqlite.SQLiteImpl  # likewise registered, and its operation with it
 
 
 class PostgresqlImpl(postgresql.PostgresqlImpl):
@@ -61,14 +64,7 @@ def migrate_in_app() -> None:
 
 def migrate() -> None:
     db = flask.current_app.extensions["migrate"].db
-    options = {
-        "target_metadata": db.metadata,
-        "compare_server_default": differing_default,
-        "include_name": is_ours,
-        "render_item": rendered,
-        "render_as_batch": True,
-        "process_revision_directives": adapt_revision,
-    }
+    options = autogenerate.options(db.metadata)
     given = context.config.attributes.get("connection")  # the engine or connection of a test
     if context.is_offline_mode():
         write_sql(db.engine.dialect.name, options)
@@ -151,43 +147,6 @@ def run(engine: sa.Engine, connection: sa.Connection, options: dict[str, Any], p
             stack.enter_context(lock.nothing_half_done(connection, holder))
         stack.enter_context(context.begin_transaction())
         context.run_migrations()
-
-
-def differing_default(
-    _context: Any,
-    _inspected: Any,
-    column: sa.Column[Any],
-    reflected: Any,
-    _metadata_default: Any,
-    rendered_default: Any,
-) -> bool | None:
-    """Leave the portable UUID default out of the comparison: each dialect spells it in its own way."""
-    if column.primary_key and isinstance(column.type, sa.Uuid):
-        return False
-    return None
-
-
-def rendered(kind: str, item: Any, _context: Any) -> str | bool:
-    """Write column types of ours as plain SQLAlchemy ones: a revision imports nothing from dop_be."""
-    if kind == "type" and isinstance(item, sa.TypeDecorator) and type(item).__module__.startswith("dop_be"):
-        return f"sa.{item.impl_instance!r}"
-    return False
-
-
-def is_ours(name: str | None, kind: str, _parents: Any) -> bool:
-    """Leave what a downgrade kept aside out of the comparison."""
-    return not (kind in {"table", "column"} and name is not None and name.endswith(keeping.SUFFIX))
-
-
-def adapt_revision(_context: Any, _revision: Any, directives: list[Any]) -> None:
-    """Make no revision file where --autogenerate finds nothing to do, and otherwise one that keeps rows."""
-    if not getattr(context.config.cmd_opts, "autogenerate", False):
-        return
-    if directives[0].upgrade_ops.is_empty():
-        directives[:] = []
-        logger.info("no changes in the schema; no revision made")
-    for script in directives:
-        keeping.keep_rows(script)
 
 
 main()

@@ -8,9 +8,9 @@ Before you commit (docs/migrations.md says more), then delete these lines:
 - Compatible: the release that runs now serves on while this runs, and after. Add; rename and drop in later releases.
 - Locks: a lock is held until this revision ends, and everyone waits. Backfill in a revision of its own; build an index
   on a large table with postgresql_concurrently=True in `with op.get_context().autocommit_block():`, alone.
-- Downgrade: it loses no rows. op.keep_table and op.keep_column rename aside, op.create_kept_table and
-  op.add_kept_column take back.
-- Triggers: a table that requests need announces its changes through live_state_raise(); drop it before keep_table.
+- Downgrade: it removes functions and triggers, never tables or columns; so whatever upgrade() creates has
+  if_not_exists=True and takes what it finds.
+- Triggers: a table that requests need announces its changes through live_state_raise().
 """
 
 import sqlalchemy as sa
@@ -27,4 +27,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Tables and columns stay, with what is in them."""
     ${downgrades if downgrades else "pass"}

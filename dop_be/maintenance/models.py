@@ -6,10 +6,10 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Enum, String
+from sqlalchemy import CheckConstraint, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ..columns import UtcDateTime, new_uuid
+from ..columns import UtcDateTime, enumeration, new_uuid
 from ..extensions import Base
 from ..settings.models import MESSAGE_LENGTH, MODES
 
@@ -31,9 +31,7 @@ class MaintenanceWindow(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=new_uuid())
     starts_at: Mapped[datetime] = mapped_column(UtcDateTime)
     ends_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    mode: Mapped[str] = mapped_column(
-        Enum(*MODES, name="mode", native_enum=False, create_constraint=True, length=16), server_default=MODES[0]
-    )
+    mode: Mapped[str] = mapped_column(enumeration("mode", *MODES, length=16), server_default=MODES[0])
     message: Mapped[str | None] = mapped_column(String(MESSAGE_LENGTH))
     timezone: Mapped[str] = mapped_column(String(ZONE_LENGTH), server_default="UTC")
     rrule: Mapped[str | None] = mapped_column(String(RULE_LENGTH))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from marshmallow import ValidationError
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ..columns import UtcDateTime
 from ..database import reading
 from ..extensions import Base, db
-from ..fields import timestamp
+from ..fields import Digits, timestamp
 from .schemas import FIELDS
 
 ANY_JSON = JSON().with_variant(JSONB(), "postgresql")
@@ -61,8 +62,8 @@ def _entry(row: RowMapping) -> dict[str, Any]:
 
 
 def shown(name: str, value: Any) -> Any:
-    """A recorded value as the API shows that setting; as it was recorded where the setting is gone or has changed."""
-    field = FIELDS.get(name)
+    """Return a recorded value as the API shows that setting; as recorded where the setting is gone or has changed."""
+    field, value = FIELDS.get(name), as_sent(name, value)
     if field is None or value is None:
         return value
     try:
@@ -70,3 +71,12 @@ def shown(name: str, value: Any) -> Any:
     except ValidationError:
         return value
     return field.serialize(name, values)
+
+
+def as_sent(name: str, value: Any) -> Any:
+    """Return a recorded value as a client sends that setting; PostgreSQL records exact numbers as JSON numbers."""
+    if isinstance(FIELDS.get(name), Digits) and isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return f"{Decimal(value):f}"
+    if not isinstance(value, Decimal):
+        return value
+    return float(value) if name in FIELDS or Decimal(repr(float(value))) == value else f"{value:f}"

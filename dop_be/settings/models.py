@@ -6,11 +6,11 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Enum, FetchedValue, String, false, func, text, true
+from sqlalchemy import CheckConstraint, FetchedValue, String, false, func, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.elements import KeyedColumnElement
 
-from ..columns import UtcDateTime, new_uuid
+from ..columns import UtcDateTime, enumeration, new_uuid
 from ..extensions import Base
 
 MODES = ("full", "read_only")
@@ -36,7 +36,7 @@ class SystemSettings(Base):
         server_default=false(), doc="The switch: maintenance is on until someone switches it off.", info=PUBLIC
     )
     maintenance_mode: Mapped[str] = mapped_column(
-        Enum(*MODES, name="maintenance_mode", native_enum=False, create_constraint=True, length=16),
+        enumeration("maintenance_mode", *MODES, length=16),
         server_default="full",
         doc="What maintenance refuses: everything (full), or everything but GET, HEAD and OPTIONS (read_only).",
         info=PUBLIC,

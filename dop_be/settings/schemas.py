@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import fields
-from marshmallow.validate import Range
-from marshmallow_sqlalchemy import ModelConverter
-from sqlalchemy import BigInteger, Enum, Integer, SmallInteger
+from marshmallow.validate import Length, OneOf, Range, Validator
+from sqlalchemy import BigInteger, Boolean, Date, Double, Enum, Float, Integer, SmallInteger, String, Text, Uuid
 from sqlalchemy.sql.elements import KeyedColumnElement
+from sqlalchemy.types import TypeEngine
 
-from ..errors import InvalidInput
-from ..fields import StrictInteger, StrictSchema, StrictString, parse
+from ..columns import ExactNumeric, UtcDateTime
+from ..errors import InvalidInput, UnsupportedColumn
+from ..fields import (
+    Digits,
+    StrictBoolean,
+    StrictDate,
+    StrictFloat,
+    StrictInteger,
+    StrictSchema,
+    StrictString,
+    Timestamp,
+    parse,
+)
 from .models import shown
 
 LARGEST_REVISION = 2**31 - 1  # of its column
+BITS: dict[type[TypeEngine[Any]], int] = {SmallInteger: 16, Integer: 32, BigInteger: 64}
+KINDS: dict[type[TypeEngine[Any]], type[fields.Field[Any]]] = {
+    Boolean: StrictBoolean,
+    **dict.fromkeys(BITS, StrictInteger),
+    **dict.fromkeys((Float, Double), StrictFloat),
+    **dict.fromkeys((String, Text, Enum), StrictString),
+    Date: StrictDate,
+    UtcDateTime: Timestamp,
+    Uuid: fields.UUID,
+}
+NOT_TEXT = (StrictBoolean, StrictInteger, StrictFloat)  # in JSON; every other value is a string
+ACCEPTED = (
+    "Boolean, SmallInteger, Integer, BigInteger, Float, String(length), Text, Date of sqlalchemy, or ExactNumeric("
+    "precision, scale), UtcDateTime, enumeration(name of the column, *values) of dop_be.columns"
+)
+MOST_DIGITS = 1000  # of PostgreSQL's numeric
+# A day away from Python's first and last, so that a server in any time zone shows it as a year that Python has.
+MOMENTS = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
@@ -32,7 +62,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         if not separator:
             raise InvalidInput({assignment: ["Takes NAME=VALUE."]})
         values[name] = text
-        if not isinstance(FIELDS.get(name), StrictString) or text == "null":
+        if isinstance(FIELDS.get(name), NOT_TEXT) or text == "null":
             with suppress(ValueError):
                 values[name] = json.loads(text)
     return parse(SettingsChangeSchema(), values)
@@ -43,18 +73,57 @@ def dump(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: FIELDS[name].serialize(name, values) for name in FIELDS if name in values}
 
 
-class _Converter(ModelConverter):
-    SQLA_TYPE_MAPPING = {**ModelConverter.SQLA_TYPE_MAPPING, Enum: StrictString}
-
-
 def _field(column: KeyedColumnElement[Any]) -> fields.Field[Any]:
-    options: dict[str, Any] = {"dump_only": bool(column.info.get("read_only"))}
-    for kind, bits in ((SmallInteger, 16), (BigInteger, 64), (Integer, 32)):
-        if isinstance(column.type, kind):
-            options["validate"] = Range(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-            break
-    field: fields.Field[Any] = _Converter(schema_cls=StrictSchema).column2field(column, **options)
-    return field
+    """Return the strict field for a column; `check_columns` refuses the types that get `Raw` here."""
+    kind: Any = column.type
+    options: dict[str, Any] = {
+        "dump_only": bool(column.info.get("read_only")),
+        "allow_none": bool(column.nullable),
+        "validate": list(_limits(kind)),
+        "metadata": {"description": column.doc},
+    }
+    if isinstance(kind, ExactNumeric):
+        return Digits(kind.precision, kind.scale, **options)
+    return KINDS.get(type(kind), fields.Raw)(**options)
+
+
+def _limits(kind: TypeEngine[Any]) -> Iterator[Validator]:
+    """Yield what else the database's type demands of a value."""
+    if bits := BITS.get(type(kind)):
+        yield Range(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    if isinstance(kind, Enum):
+        yield OneOf(kind.enums)
+    elif isinstance(kind, String) and kind.length is not None:
+        yield Length(max=kind.length)
+    if isinstance(kind, UtcDateTime):
+        yield Range(*MOMENTS)
+
+
+def check_columns(columns: Iterable[KeyedColumnElement[Any]]) -> None:
+    """Check that every setting can be kept on both databases, and added beside the release that runs.
+
+    Raises:
+        UnsupportedColumn: with one line about the first one that cannot.
+    """
+    for column in columns:
+        if not _is_accepted(column):
+            raise UnsupportedColumn(f"{column}: {column.type!r} is no type of a setting; use {ACCEPTED}")
+        if not column.nullable and column.server_default is None:
+            raise UnsupportedColumn(f"{column}: may not be NULL and has no server_default; give it one, or allow NULL")
+
+
+def _is_accepted(column: KeyedColumnElement[Any]) -> bool:
+    kind: Any = column.type
+    match kind:
+        case ExactNumeric():
+            return 0 <= kind.scale <= kind.precision <= MOST_DIGITS
+        case Enum():
+            return kind.create_constraint and not kind.native_enum and kind.name == column.name and not kind.enum_class
+        case Float():  # up to 24 bits PostgreSQL keeps fewer digits than JSON has
+            return type(kind) in KINDS and not kind.asdecimal and (kind.precision or 53) > 24
+        case Uuid():
+            return column.primary_key
+    return type(kind) in KINDS
 
 
 class HistoryQuerySchema(StrictSchema):

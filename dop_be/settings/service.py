@@ -15,7 +15,7 @@ from ..fields import parse
 from ..live import writing
 from ..live.snapshot import settings_document
 from . import recording  # noqa: F401 - its listener records changes on SQLite
-from .history import SettingsHistory
+from .history import SettingsHistory, as_sent
 from .models import SystemSettings, writable
 from .schemas import SettingsChangeSchema
 
@@ -61,7 +61,8 @@ def revert(revision: int, by: Attribution, *, expected: Collection[int] | None =
             raise NotFound(f"There is no revision {revision}.")
         known = {column.key for column in writable()}
         gone.extend(sorted(entry.values.keys() - known))
-        return parse(SettingsChangeSchema(), {name: entry.values[name] for name in entry.values.keys() & known})
+        values = {name: as_sent(name, entry.values[name]) for name in entry.values.keys() & known}
+        return parse(SettingsChangeSchema(), values)
 
     return _change(recorded, by, expected), gone
 

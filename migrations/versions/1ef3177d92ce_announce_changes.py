@@ -36,12 +36,13 @@ END $$
 
 
 def upgrade() -> None:
-    op.create_kept_table(
+    op.create_table(
         "live_state",
         sa.Column("singleton", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("version", sa.BigInteger(), server_default=sa.text("1"), nullable=False),
         sa.PrimaryKeyConstraint("singleton", name=op.f("pk_live_state")),
         sa.CheckConstraint("singleton", name=op.f("ck_live_state_singleton")),
+        if_not_exists=True,
     )
     op.execute("INSERT INTO live_state (singleton) SELECT true WHERE NOT EXISTS (SELECT 1 FROM live_state)")
     if op.get_context().dialect.name == "postgresql":
@@ -63,4 +64,3 @@ def downgrade() -> None:
         op.execute("DROP TRIGGER live_state_announce ON live_state")
         op.execute("DROP FUNCTION live_state_raise()")
         op.execute("DROP FUNCTION live_state_announce()")
-    op.keep_table("live_state")

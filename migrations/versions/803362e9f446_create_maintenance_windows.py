@@ -4,7 +4,7 @@ Revision ID: 803362e9f446
 Revises: c41f7d90e2ab
 Create Date: 2026-11-23 00:50:00
 
-A downgrade keeps the windows in `maintenance_windows_kept`, and the next upgrade takes them back. The triggers raise
+A downgrade leaves the table with its windows. The triggers raise
 `live_state.version` also for what is written by hand; row triggers do not see TRUNCATE, so that has one of its own.
 """
 
@@ -33,7 +33,7 @@ def upgrade() -> None:
     postgresql = op.get_context().dialect.name == "postgresql"
     if postgresql:
         op.execute(FIND_EXTENSION)
-    op.create_kept_table(
+    op.create_table(
         "maintenance_windows",
         sa.Column(
             "id", sa.Uuid(), server_default=sa.text("uuid_generate_v4()" if postgresql else SQLITE_UUID), nullable=False
@@ -54,6 +54,7 @@ def upgrade() -> None:
             "ended_at >= '2000-01-01' AND ended_at < '3000-01-01'", name=op.f("ck_maintenance_windows_ended_finite")
         ),
         sa.CheckConstraint("mode IN ('full', 'read_only')", name=op.f("ck_maintenance_windows_mode")),
+        if_not_exists=True,
     )
     if postgresql:
         op.execute(
@@ -70,4 +71,3 @@ def downgrade() -> None:
     if op.get_context().dialect.name == "postgresql":
         op.execute("DROP TRIGGER live_state_raise_emptied ON maintenance_windows")
         op.execute("DROP TRIGGER live_state_raise ON maintenance_windows")
-    op.keep_table("maintenance_windows")

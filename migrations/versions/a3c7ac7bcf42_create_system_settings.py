@@ -34,7 +34,7 @@ def upgrade() -> None:
     postgresql = op.get_context().dialect.name == "postgresql"
     if postgresql:
         op.execute(FIND_EXTENSION)
-    op.create_kept_table(
+    op.create_table(
         "system_settings",
         sa.Column(
             "id", sa.Uuid(), server_default=sa.text("uuid_generate_v4()" if postgresql else SQLITE_UUID), nullable=False
@@ -53,8 +53,9 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "maintenance_mode IN ('full', 'read_only')", name=op.f("ck_system_settings_maintenance_mode")
         ),
+        if_not_exists=True,
     )
 
 
 def downgrade() -> None:
-    op.keep_table("system_settings")
+    """The table stays, with its row; the upgrade takes it as it finds it."""

@@ -15,7 +15,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.create_kept_table(
+    op.create_table(
         "maintenance_bypasses",
         sa.Column("name", sa.String(100), nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_maintenance_bypasses")),
         sa.UniqueConstraint("digest", name=op.f("uq_maintenance_bypasses_digest")),
+        if_not_exists=True,
     )
     if op.get_context().dialect.name == "postgresql":
         op.execute(
@@ -37,8 +38,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """The bypasses are kept aside, and taken back by the next upgrade: whoever was given one still has it then."""
+    """The table stays: whoever was given a bypass still has it after the next upgrade."""
     if op.get_context().dialect.name == "postgresql":
         op.execute("DROP TRIGGER live_state_raise_emptied ON maintenance_bypasses")
         op.execute("DROP TRIGGER live_state_raise ON maintenance_bypasses")
-    op.keep_table("maintenance_bypasses")

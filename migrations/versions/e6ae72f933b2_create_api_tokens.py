@@ -24,7 +24,7 @@ FOR EACH STATEMENT EXECUTE FUNCTION live_state_raise()
 
 
 def upgrade() -> None:
-    op.create_kept_table(
+    op.create_table(
         "api_tokens",
         sa.Column("id", sa.String(8), nullable=False),
         sa.Column("name", sa.String(200), nullable=False),
@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_by", sa.String(200), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_tokens")),
+        if_not_exists=True,
     )
     op.create_index(
         op.f("ix_api_tokens_name"),
@@ -51,8 +52,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """The tokens are kept aside, and taken back by the next upgrade."""
+    """The table stays, with its tokens."""
     if op.get_context().dialect.name == "postgresql":
         op.execute("DROP TRIGGER live_state_raise_emptied ON api_tokens")
         op.execute("DROP TRIGGER live_state_raise ON api_tokens")
-    op.keep_table("api_tokens")

@@ -173,7 +173,7 @@ def upgrade() -> None:
 
 def create_table() -> None:
     json = sa.JSON().with_variant(JSONB(), "postgresql")
-    op.create_kept_table(
+    op.create_table(
         "system_settings_history",
         sa.Column("revision", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
@@ -184,15 +184,15 @@ def create_table() -> None:
         sa.Column("changes", json, nullable=False),
         sa.Column("values", json, nullable=False),
         sa.PrimaryKeyConstraint("revision", name=op.f("pk_system_settings_history")),
+        if_not_exists=True,
     )
 
 
 def downgrade() -> None:
-    """The history is kept aside, and taken back by the next upgrade."""
+    """The table stays, with its entries."""
     if op.get_context().dialect.name == "postgresql":
         for statement in (DROP_TRIGGERS, OLD_RECORD, OLD_TRIGGER):
             op.execute(statement)
     else:
         op.execute("DROP TRIGGER system_settings_history_no_UPDATE")
         op.execute("DROP TRIGGER system_settings_history_no_DELETE")
-    op.keep_table("system_settings_history")

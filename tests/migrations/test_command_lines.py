@@ -75,5 +75,5 @@ def test_a_new_revision_reminds_its_author(postgresql_tree: Tree) -> None:
     postgresql_tree.run("flask", "db", "revision", "-m", "add a thing", DATABASE_URL="postgresql://127.0.0.1:1/nothing")
     [file] = (postgresql_tree.path / "migrations" / "versions").glob("*_add_a_thing.py")
     text = file.read_text()
-    assert all(word in text for word in ("Compatible:", "Locks:", "Downgrade:", "keep_table"))
+    assert all(word in text for word in ("Compatible:", "Locks:", "Downgrade:", "if_not_exists=True"))
     assert "dop_be" not in text.partition('"""\n\n')[2]

@@ -156,7 +156,6 @@ def differences(url: str, statement: str, make_app: Callable[..., Flask]) -> tup
         "ALTER TABLE system_settings ALTER COLUMN is_maintain SET DEFAULT true",
         "ALTER TABLE system_settings ALTER COLUMN updated_at DROP DEFAULT",
         "ALTER TABLE system_settings ALTER COLUMN updated_by TYPE varchar(100)",
-        "ALTER TABLE system_settings ADD COLUMN left_over integer",
         "ALTER TABLE system_settings ALTER COLUMN is_maintain DROP NOT NULL",
     ],
 )

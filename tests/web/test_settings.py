@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from dop_be.live import Live
+from dop_be.settings.models import shown
 from tests.conftest import ADMIN
 from tests.problems import assert_problem
 
@@ -27,6 +28,7 @@ PUBLIC = {
     "updated_at",
 }
 PRIVATE = PUBLIC | {"id", "updated_by"}
+FURTHER = {column.key: bool(column.info.get("public")) for column in shown() if column.key not in PRIVATE}
 ETAG = re.compile(r'"(\d+)-[0-9a-f]{8}"')
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
@@ -61,7 +63,7 @@ class TestGet:
         assert response.headers["Vary"] == "Authorization"
         assert ETAG.fullmatch(response.headers["ETag"])
         body = response.get_json()
-        assert set(body) == PUBLIC
+        assert set(body) == PUBLIC | {name for name, public in FURTHER.items() if public}
         assert body["is_maintain"] is False
         assert body["maintenance_mode"] == "full"
         assert body["maintenance_message"] is None
@@ -72,7 +74,7 @@ class TestGet:
     def test_shows_a_reader_every_setting(self, client: FlaskClient) -> None:
         response = client.get(URL, headers=ADMIN)
         assert response.status_code == 200
-        assert set(response.get_json()) == PRIVATE
+        assert set(response.get_json()) == PRIVATE | set(FURTHER)
 
     def test_tags_each_view_with_the_revision_and_a_digest_of_its_own(self, client: FlaskClient) -> None:
         public, private = client.get(URL).headers["ETag"], client.get(URL, headers=ADMIN).headers["ETag"]
