@@ -25,7 +25,7 @@ SERVE = ("python", "serve.py", "--local")  # what `make run` ends with
 def reader(make_tree: Callable[[str], Tree], database_url: str) -> Reader:
     tree = make_tree(database_url)
     tree.environment |= {"ADMIN_TOKEN": ADMIN_TOKEN, "WEB_CONCURRENCY": "1"}
-    reader = Reader(tree)
+    reader = Reader(tree, {"/srv/dop_be": str(tree.path)})
     reader.begin([])
     return reader
 
