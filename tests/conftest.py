@@ -41,6 +41,13 @@ ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 TEMPLATE = "dop_be_template"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave nothing in the temporary folder either; --basetemp keeps the files of the tests."""
+    if not config.option.basetemp:
+        config.option.basetemp = processes.folder("tmp")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Half of the time a test waits: for a process, a server or a clock."""

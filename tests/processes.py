@@ -12,6 +12,7 @@ import compileall
 import functools
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import undertaker
+from . import forked, undertaker
 from .guard import sitecustomize as guard
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,11 +88,25 @@ def start(
     command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None, **options: Any
 ) -> Popen:
     """Start a process at the head of a session of its own; `end` it."""
-    arguments = {"cwd": cwd or project(), "env": environment() if env is None else dict(env), **options}
-    process = subprocess.Popen([str(part) for part in command], start_new_session=True, **arguments)
+    words, where, given = [str(part) for part in command], cwd or project(), environment() if env is None else dict(env)
+    process: Popen
+    if forked.suits(words, given, options):
+        process = forked.Forked(_fork_server(), words, str(where), given, **options)
+    else:
+        process = subprocess.Popen(words, cwd=where, env=given, start_new_session=True, **options)
     _started[process.pid] = process, undertaker.identity(process.pid)
     _tell("+{} {}".format(*_started[process.pid][1]))
     return process
+
+
+@functools.cache
+def _fork_server() -> socket.socket:
+    """The socket to ask `forkserver` by, which ends with it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        number = theirs.fileno()
+        start([sys.executable, Path(__file__).with_name("forkserver.py"), str(number)], pass_fds=[number])
+    return ours
 
 
 def end(process: Popen) -> None:
@@ -121,9 +136,10 @@ def run(
     Raises:
         AssertionError: it failed, and `check` is on.
     """
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes["stdin"] = subprocess.DEVNULL if stdin is None else subprocess.PIPE
     with started(command, **pipes, **options) as process:
-        output, errors = process.communicate(stdin or "", timeout)
+        output, errors = process.communicate(stdin, timeout)
     assert not check or process.returncode == 0, f"{command} exited with {process.returncode}: {output}{errors}"
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
@@ -154,6 +170,9 @@ def _tell(line: str) -> None:
 def bury() -> None:
     """End all that is left, and delete the folders."""
     if _undertaker.cache_info().currsize:
+        if _fork_server.cache_info().currsize:
+            _fork_server().close()
+            _fork_server.cache_clear()
         process = _undertaker()
         _undertaker.cache_clear()
         process.communicate()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -114,7 +113,7 @@ def serving(
 @contextmanager
 def gunicorn(database_url: str, *arguments: str, workers: int = 1, **environment: str) -> Iterator[Server]:
     """gunicorn as in production, with the project's gunicorn.conf.py, for the block."""
-    command = [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:$PORT", *arguments]
+    command = ["gunicorn", "--bind", "127.0.0.1:$PORT", *arguments]
     given: dict[str, Any] = {"DATABASE_URL": database_url, "WEB_CONCURRENCY": str(workers), **environment}
     with serving(command, **given) as server:
         yield server

@@ -10,7 +10,7 @@ import importlib.util
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -140,10 +140,15 @@ def variables(forbidden: Path) -> dict[str, str]:
     }
 
 
-if ALLOWED in os.environ:
-    for each in os.environ[ALLOWED].split(","):
+def take(given: Mapping[str, str]) -> None:
+    """Allow what the variables of a process allow it."""
+    for each in given.get(ALLOWED, "").split(","):
         if each.isdecimal():
             allowed.add(int(each))
-        else:
+        elif each:
             servers.add(each)
+
+
+if ALLOWED in os.environ:
+    take(os.environ)
     install(Path(os.environ[FOLDER]))
