@@ -20,8 +20,8 @@ from . import processes
 processes.isolate()  # before anything else is imported that might read the environment
 
 import config  # noqa: E402
-from dop_be import create_app  # noqa: E402
-from dop_be.live import Live  # noqa: E402
+from dop_be import create_app, database  # noqa: E402
+from dop_be.live import Live, sources  # noqa: E402
 
 from . import shared  # noqa: E402
 from .databases import Kept  # noqa: E402
@@ -63,6 +63,21 @@ def pytest_xdist_setupnodes() -> None:
 def pytest_unconfigure() -> None:
     shared.drop_all()
     processes.bury()
+
+
+@pytest.fixture(autouse=True)
+def unhurried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give databases ten times as long, since a busy machine lets them wait too.
+
+    Not where a test breaks a server or is marked `limits`: it looks at what happens after the service's real limits.
+    """
+    if "cluster" not in request.fixturenames and request.node.get_closest_marker("limits") is None:
+        monkeypatch.setattr(database, "TIME_LIMIT", 10 * database.TIME_LIMIT)
+        monkeypatch.setattr(database, "STATEMENT_LIMIT", 10 * database.STATEMENT_LIMIT)
+        statement = f"SET LOCAL statement_timeout = {database.STATEMENT_LIMIT}"
+        monkeypatch.setattr(database, "LIMIT_STATEMENT", statement)
+        monkeypatch.setattr(sources, "LIMIT_STATEMENT", statement)
+        monkeypatch.setattr(database.time_limit.__wrapped__, "__defaults__", (database.TIME_LIMIT,))  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

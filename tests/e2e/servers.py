@@ -15,8 +15,11 @@ from typing import Any
 import requests
 
 from .. import processes
+from ..clock import eventually
 from ..conftest import ADMIN, ADMIN_TOKEN
 from ..ports import free_port
+
+__all__ = ["Server", "eventually", "gunicorn", "serving"]
 
 START_SECONDS = 120.0  # for a machine that is busy
 
@@ -117,16 +120,3 @@ def gunicorn(database_url: str, *arguments: str, workers: int = 1, **environment
     given: dict[str, Any] = {"DATABASE_URL": database_url, "WEB_CONCURRENCY": str(workers), **environment}
     with serving(command, **given) as server:
         yield server
-
-
-def eventually(seconds: float, condition: Any, pause: float = 0.02) -> float:
-    """Wait until `condition()` holds; how long that took.
-
-    Raises:
-        AssertionError: it does not hold within `seconds`.
-    """
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, f"not within {seconds} s: {condition}"
-        time.sleep(pause)
-    return time.monotonic() - began
