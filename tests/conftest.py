@@ -71,7 +71,8 @@ def unhurried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
     Not where a test breaks a server or is marked `limits`: it looks at what happens after the service's real limits.
     """
-    if "cluster" not in request.fixturenames and request.node.get_closest_marker("limits") is None:
+    marker = request.node.get_closest_marker("limits")
+    if "cluster" not in request.fixturenames and (marker is None or marker.kwargs.get("unhurried")):
         monkeypatch.setattr(database, "TIME_LIMIT", 10 * database.TIME_LIMIT)
         monkeypatch.setattr(database, "STATEMENT_LIMIT", 10 * database.STATEMENT_LIMIT)
         statement = f"SET LOCAL statement_timeout = {database.STATEMENT_LIMIT}"

@@ -21,10 +21,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = (
+LIBRARIES = (  # none that looks at the environment when it is imported, as gunicorn does
     *("alembic.command", "alembic.ddl.postgresql", "dateutil.rrule", "dotenv", "environs", "flask.cli", "flask_cors"),
-    *("flask_httpauth", "flask_migrate", "flask_smorest", "flask_sqlalchemy", "gunicorn.app.wsgiapp"),
-    *("gunicorn.workers.gthread", "limits", "logging.config"),
+    *("flask_httpauth", "flask_migrate", "flask_smorest", "flask_sqlalchemy", "limits", "logging.config"),
     *("marshmallow_sqlalchemy", "psycopg2.extras", "sqlalchemy.dialects.postgresql", "sqlalchemy.dialects.sqlite"),
     *("structlog", "zoneinfo"),
 )

@@ -108,6 +108,6 @@ def wait_until_listening(process: processes.Popen, port: int, log: Path) -> None
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    found = shutil.which(name, path=processes.environment()["PATH"])
     assert found, f"{name} is not installed: run `make system`"
     return found

@@ -75,6 +75,9 @@ class Recorder(ThreadingHTTPServer):
         self.answer, self.asked = answer, list[Asked]()
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a proxy that is killed breaks its connections off."""
+
     @property
     def port(self) -> int:
         return int(self.server_address[1])

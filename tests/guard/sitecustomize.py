@@ -36,8 +36,9 @@ def refuse(what: str) -> None:
 def install(forbidden: Path) -> None:
     """Guard this process for good: an audit hook cannot be taken back."""
 
-    def no_file(path: Any, *_: object) -> None:
-        if str(path).endswith(".env") and Path(path).absolute() == forbidden / ".env":
+    def no_file(path: Any, mode: str | None, *_: object) -> None:
+        # Without a mode it is os.open, whose path may be relative to some other folder.
+        if mode is not None and str(path).endswith(".env") and Path(path).absolute() == forbidden / ".env":
             refuse(str(path))
 
     def no_database(path: Any, *_: object) -> None:

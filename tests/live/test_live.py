@@ -154,6 +154,7 @@ def test_a_write_is_served_at_once(app: Flask, client: FlaskClient) -> None:
         assert message(app) == str(index)
 
 
+@pytest.mark.limits(unhurried=True)
 def test_concurrent_writes_end_in_the_last_state(app: Flask, live: Live, sql: Sql) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda index: set_message(app.test_client(), str(index)), range(24)))
