@@ -6,9 +6,10 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, FetchedValue, String, false, func, text, true
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import CheckConstraint, FetchedValue, String, event, false, func, text, true
+from sqlalchemy.orm import Mapped, TypeResolve, mapped_column
 from sqlalchemy.sql.elements import KeyedColumnElement
+from sqlalchemy.types import NullType, TypeEngine
 
 from ..columns import UtcDateTime, enumeration, new_uuid
 from ..extensions import Base
@@ -18,6 +19,23 @@ MESSAGE_LENGTH = 500
 
 PUBLIC = {"public": True}  # shown to anyone; a column without it is shown to holders of settings:read alone
 RECORDED = {"public": True, "read_only": True}  # written by the database with each change, by nobody else
+
+
+class Unknown(NullType):
+    """The type of a Python class that no column can have; `check_columns` names it."""
+
+    def __init__(self, python_class: Any) -> None:
+        self.python_class = python_class
+
+    def __repr__(self) -> str:
+        return str(self.python_class)
+
+
+@event.listens_for(Base, "resolve_type_annotation")
+def _unknown(asked: TypeResolve) -> TypeEngine[Any] | None:
+    """Let the settings have a column of such a type until `check_columns` tells of it in one line."""
+    ours = asked.cls.__name__ == "SystemSettings"
+    return Unknown(asked.resolved_type) if ours and asked.resolve(asked.resolved_type) is None else None
 
 
 class SystemSettings(Base):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ CHECKS = (
 @pytest.fixture
 def whole_tree(tmp_path: Path, sqlite_url: str, server_url: str) -> Tree:
     """All of the project, with the settings and their revision, the model as an editor leaves it."""
-    tree = Tree(processes.copy_project(tmp_path / "whole"), sqlite_url)
+    tree = Tree(shutil.copytree(processes.project(), tmp_path / "whole"), sqlite_url)
     tree.environment["TEST_DATABASE_URL"] = server_url
     add_settings(tree, *COLUMNS)
     tree.run("ruff", "check", "--fix", "--exit-zero", "--quiet", "dop_be/settings/models.py")

@@ -157,6 +157,11 @@ def differences(url: str, statement: str, make_app: Callable[..., Flask]) -> tup
         "ALTER TABLE system_settings ALTER COLUMN updated_at DROP DEFAULT",
         "ALTER TABLE system_settings ALTER COLUMN updated_by TYPE varchar(100)",
         "ALTER TABLE system_settings ALTER COLUMN is_maintain DROP NOT NULL",
+        "ALTER TABLE system_settings DROP CONSTRAINT ck_system_settings_maintenance_mode",
+        (
+            "ALTER TABLE system_settings DROP CONSTRAINT ck_system_settings_maintenance_mode, ADD CONSTRAINT"
+            " ck_system_settings_maintenance_mode CHECK (maintenance_mode IN ('full', 'read_only', 'off'))"
+        ),
     ],
 )
 def test_check_sees_a_schema_that_is_not_the_models(

@@ -66,6 +66,7 @@ KINDS = {
     "flag": Kind(
         "Mapped[bool] = mapped_column(server_default=true()", True, [False, True], [1, "true", None], {"false": False}
     ),
+    "loose": Kind('Mapped[bool] = mapped_column(server_default=text("1")', True, [False], [0]),
     "small": Kind('Mapped[int] = mapped_column(SmallInteger, server_default=text("5")', 5, **integer(16)),
     "whole": Kind('Mapped[int] = mapped_column(server_default=text("10")', 10, **integer(32)),
     "large": Kind('Mapped[int] = mapped_column(BigInteger, server_default="70"', 70, **integer(64)),
