@@ -229,7 +229,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 
 
 def _template(text: str) -> Path | None:
-    """The path of a Jinja template that can be read and parsed."""
+    """Return the path of a Jinja template that can be read and parsed."""
     if not text:
         return None
     path = ROOT / text

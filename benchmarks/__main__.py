@@ -23,7 +23,7 @@ def measurements() -> dict[str, Measurement]:
 
 
 def options(description: str | None) -> argparse.ArgumentParser:
-    """What every run takes."""
+    """Return what every run takes."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=11, help="1 is a quick look, which writes nothing")
     return parser

@@ -42,7 +42,7 @@ class Raw:
 
 
 def bare() -> Flask:
-    """A Flask application with one JSON view, as its documentation begins with."""
+    """Return a Flask application with one JSON view, as its documentation begins with."""
     app = Flask("bare")
     app.extensions["live"] = NoState()
 
@@ -52,7 +52,7 @@ def bare() -> Flask:
 
 
 def gated() -> Flask:
-    """The service with that view of its own, which its gate checks."""
+    """Return the service with that view of its own, which its gate checks."""
     app = create_app(Config.from_env())
     app.add_url_rule("/view", view_func=view)
     return app
@@ -63,7 +63,7 @@ def view() -> Response:
 
 
 def querying() -> Flask:
-    """The same view, with the maintenance flag queried for in `before_request`."""
+    """Return the same view, with the maintenance flag queried for in `before_request`."""
     app = bare()
     app.config["SQLALCHEMY_DATABASE_URI"] = Config.from_env().SQLALCHEMY_DATABASE_URI
     database.init_app(app)
@@ -76,7 +76,7 @@ def querying() -> Flask:
 
 
 def probed() -> Flask:
-    """The service, writing to PROBE_FILE when each worker swaps its snapshot and when it begins a COMMIT.
+    """Return the service, writing to PROBE_FILE when each worker swaps its snapshot and when it begins a COMMIT.
 
     The worker says so itself: asking it over HTTP would take the very cores that the workers reload on. One write of
     21 bytes to memory, after the time was taken, costs about a microsecond, and CLOCK_MONOTONIC is one clock for all
@@ -98,7 +98,7 @@ def probed() -> Flask:
 
 
 def recorder(path: Path) -> Callable[[bytes, int], None]:
-    """Appends a RECORD, whole, whichever processes write at once."""
+    """Append a RECORD, whole, whichever processes write at once."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def note(what: bytes, version: int) -> None:

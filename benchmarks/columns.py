@@ -53,7 +53,7 @@ def measure(rounds: int) -> Iterator[Table]:
 
 @contextmanager
 def tree_with(count: int, cluster: Cluster) -> Iterator[Path]:
-    """A copy of the service with so many further settings, and its database `columns_<count>`."""
+    """Return a copy of the service with so many further settings, and its database `columns_<count>`."""
     with tempfile.TemporaryDirectory() as directory:
         tree = Path(directory) / "tree"
         ignored = shutil.ignore_patterns(".*", "__pycache__", "instance")

@@ -11,7 +11,7 @@ import psycopg2
 from psycopg2 import extensions
 from sqlalchemy import create_engine
 
-from dop_be.database import wait_until
+from dop_be.deadline import wait
 from dop_be.live.loader import STATE
 from dop_be.live.sources import CHANNEL
 
@@ -56,7 +56,7 @@ def fan_out(url: str, count: int, flips: int) -> tuple[list[float], list[float]]
 
 def listener(url: str) -> extensions.connection:
     connection = psycopg2.connect(url, async_=1)
-    wait_until(connection, time.monotonic() + PATIENCE)
+    wait(connection, PATIENCE)
     ask([connection], f"LISTEN {CHANNEL}")
     return connection
 
@@ -67,7 +67,7 @@ def ask(connections: list[extensions.connection], statement: str) -> None:
     for cursor in cursors:
         cursor.execute(statement)
     for connection in connections:
-        wait_until(connection, time.monotonic() + PATIENCE)
+        wait(connection, PATIENCE)
 
 
 def await_notifications(listeners: list[extensions.connection]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
-    """The smallest sample that at least `share` per cent of all are not above (nearest rank)."""
+    """Return the smallest sample that at least `share` per cent of all are not above (nearest rank)."""
     ordered = sorted(samples)
     return ordered[max(0, math.ceil(share / 100 * len(ordered)) - 1)]
 
@@ -27,7 +27,7 @@ def cpu_seconds(process: int) -> float:
 
 
 def children(process: int) -> list[int]:
-    """The processes that a process has started, as gunicorn's master its workers."""
+    """Return the processes that a process has started, as gunicorn's master its workers."""
     return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 

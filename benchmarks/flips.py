@@ -67,7 +67,7 @@ class Probe:
 
 @contextmanager
 def probed(url: str, workers: int, tree: Path = ROOT) -> Iterator[tuple[Server, Probe]]:
-    """The service with so many workers, all with their first snapshot."""
+    """Return the service with so many workers, all with their first snapshot."""
     with tempfile.NamedTemporaryFile(dir=SHARED_MEMORY) as noted, closing(Probe(Path(noted.name))) as probe:
         variables = {"PROBE_FILE": noted.name}
         app = "benchmarks.apps:probed()"
@@ -110,7 +110,7 @@ def by_api(server: Server) -> Iterator[Callable[[bool], None]]:
 
 @contextmanager
 def by_sql(url: str) -> Iterator[Callable[[bool], int]]:
-    """A connection of its own, as psql's."""
+    """Return a connection of its own, as psql's."""
     connection = psycopg2.connect(url)
 
     def flip(active: bool) -> int:

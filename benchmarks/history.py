@@ -19,11 +19,11 @@ from .servers import ADMIN, environment, new_database, postgresql
 SIZES = (1_000, 1_000_000)
 PAGES = 200  # of each kind and size
 FILL = """
-INSERT INTO system_settings_history (revision, changed_at, changed_by, source, reason, request_id, changes, "values")
+INSERT INTO changes (revision, changed_at, changed_by, source, reason, request_id, changes, "values")
 SELECT number, now(), 'benchmark', 'sql', 'a reason of the usual length', md5(number::text),
     '{{"is_maintain": {{"from": false, "to": true}}}}',
     '{{"is_maintain": true, "maintenance_mode": "full", "maintenance_message": null}}'
-FROM generate_series((SELECT max(revision) + 1 FROM system_settings_history), {entries}) AS number
+FROM generate_series((SELECT max(revision) + 1 FROM changes), {entries}) AS number
 """
 
 
@@ -34,7 +34,7 @@ def measure(rounds: int) -> Iterator[Table]:
         os.environ.update(environment(url))
         app = create_app(Config.from_env())
         for entries in SIZES:
-            execute(url, FILL.format(entries=entries), "VACUUM ANALYZE system_settings_history")
+            execute(url, FILL.format(entries=entries), "VACUUM ANALYZE changes")
             pages = ("", f"&before={entries // 2}", "&before=51")
             rows.append([f"{entries:,} entries", *(milliseconds(_median(app, page)) for page in pages)])
         app.extensions["live"].stop()

@@ -42,7 +42,7 @@ def measure(rounds: int) -> Iterator[Table]:
 
 
 def gate_hooks(app: Flask) -> list[Any]:
-    """The list that holds the gate's check, and nothing else."""
+    """Return the list that holds the gate's check, and nothing else."""
     hooks: list[Any] = app.before_request_funcs[None]
     if hooks != [app.extensions["gate"].check]:
         raise RuntimeError(f"more than the gate's check runs before each request: {hooks}")
@@ -50,7 +50,7 @@ def gate_hooks(app: Flask) -> list[Any]:
 
 
 def call(app: Flask, path: str) -> Call:
-    """A call of the application as a server makes it, with an environment of its own each time."""
+    """Return a call of the application as a server makes it, with an environment of its own each time."""
     request = EnvironBuilder(path).get_environ()
 
     def start(status: str, headers: object, error: object = None) -> Callable[[bytes], object]:

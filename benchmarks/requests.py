@@ -62,7 +62,7 @@ def measured(subjects: tuple[Subject, ...], url: str, rounds: int) -> Mapping[Su
 
 
 def costs(taken: Mapping[Subject, list[float]], title: str = "CPU of the worker per request", more: str = "") -> Table:
-    """The table of `measured`: medians, and the median of each round's own ratio."""
+    """Return the table of `measured`: medians, and the median of each round's own ratio."""
     by_name = {subject.name: values for subject, values in taken.items()}
     rows = []
     for subject, values in taken.items():

@@ -25,13 +25,13 @@ CONNECTIONS = 4  # kept-alive ones that requests come in through
 
 
 def environment(database_url: str) -> dict[str, str]:
-    """This process's environment, with what a server or command on the database needs."""
+    """Return this process's environment, with what a server or command on the database needs."""
     return os.environ | {"DATABASE_URL": database_url, "ADMIN_TOKEN": ADMIN_TOKEN, "LOG_LEVEL": "WARNING"}
 
 
 @contextmanager
 def postgresql(**settings: str) -> Iterator[Cluster]:
-    """A private PostgreSQL server, durable as in production."""
+    """Return a private PostgreSQL server, durable as in production."""
     cluster = Cluster(**{"fsync": "on", **settings})
     try:
         cluster.start()
@@ -41,7 +41,7 @@ def postgresql(**settings: str) -> Iterator[Cluster]:
 
 
 def new_database(cluster: Cluster, name: str, tree: Path = ROOT) -> str:
-    """A migrated database on the cluster; its URL."""
+    """Return a migrated database on the cluster; its URL."""
     execute(cluster.url(), f"CREATE DATABASE {name}")
     migrate(cluster.url(name), tree)
     return cluster.url(name)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
@@ -17,13 +18,17 @@ from dop_be import create_app
 from dop_be.live.snapshot import build
 from dop_be.maintenance import recurrence, schedule
 from dop_be.maintenance.schedule import Window
-from dop_be.web.gate import announcing
+from dop_be.maintenance.timeline import Timeline
+from dop_be.web.outer import Outer
 from tests.conftest import configuration, migrate
 from tests.e2e.servers import gunicorn
 from tests.e2e.windows import lateness, plan, proven_wrong, watch_without_database
 from tests.postgres import Cluster, execute
 
 from .report import Table, microseconds, milliseconds
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 WORKERS = 4
 ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "UTC")
@@ -69,34 +74,40 @@ def hundred() -> list[Window]:
 
 def load_cost(app: Flask, windows: Sequence[Window], *, cold: bool, rounds: int = 11) -> float:
     """Seconds to build a snapshot with the windows, the median; `cold` with nothing remembered of them."""
-    settings = app.extensions["live"].require().settings
+    snapshot = app.extensions["live"].current()
     samples = []
     for _ in range(rounds):
         if cold:
             for remembered in (recurrence.recurrence, schedule.expand, schedule.is_sound):
                 remembered.cache_clear()
-        now = datetime.now(UTC)
         began = time.perf_counter()
-        build(1, settings, tokens={}, bypasses={}, windows=windows, now=now)
+        build(snapshot.mark, snapshot.settings, tokens=[], windows=windows).at(time.time())
         samples.append(time.perf_counter() - began)
     return statistics.median(samples)
 
 
 def request_cost(app: Flask, windows: Sequence[Window], calls: int = 10_000) -> float:
-    """Seconds that the gate takes of one allowed request: the least of 200 samples, the least disturbed."""
+    """Seconds that looking, checking and announcing take of one allowed request: the least of 200 samples."""
     live, gate = app.extensions["live"], app.extensions["gate"]
-    live.snapshot = replace(live.require(), windows=tuple(windows)).extended(datetime.now(UTC))
+    snapshot = live.current()
+    live.snapshot = replace(snapshot, timeline=Timeline(snapshot.settings, windows))
 
-    def announce() -> None:
-        starts_at = gate.announced()
-        if starts_at:
-            announcing(started, starts_at)("200 OK", [])
+    def inner(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [])
+        return []
 
     def started(*answer: object) -> Callable[[bytes], object]:
         return bytes
 
-    with app.test_request_context("/"):
-        return min(_timed(gate.check, calls) + _timed(announce, calls) for _ in range(200))
+    outer = Outer(live, inner, inner)
+    with app.test_request_context("/") as context:
+        environ = context.request.environ
+
+        def look() -> None:
+            outer(environ, started)
+
+        look()
+        return min(_timed(gate.check, calls) + _timed(look, calls) for _ in range(200))
 
 
 def _timed(function: Callable[[], object], calls: int) -> float:
@@ -107,7 +118,7 @@ def _timed(function: Callable[[], object], calls: int) -> float:
 
 
 def measure(rounds: int) -> Iterator[Table]:
-    """What a hundred windows cost, and how punctual windows are; two of them where there is one round."""
+    """Return what a hundred windows cost, and how punctual windows are; two of them where there is one round."""
     with TemporaryDirectory() as directory:
         url = f"sqlite:///{Path(directory) / 'windows.sqlite3'}"
         migrate(url)

@@ -3,7 +3,8 @@
 --
 --     psql "$DATABASE_URL_OF_THE_MIGRATING_ROLE" -v runtime=dop_be_run -f deploy/grants.sql
 --
--- The runtime role cannot write the history, only cause entries: the trigger that writes them runs as the tables' owner.
+-- The runtime role cannot write the record of changes, only cause entries: the trigger that writes them runs as the
+-- tables' owner. `flask history prune` shortens the record, so that it needs the role that migrates.
 \set ON_ERROR_STOP on
 \if :{?schema}
 \else
@@ -11,12 +12,18 @@
 \endif
 
 BEGIN;
+-- Nobody may put a table or function in the way of ours. (PostgreSQL 14 and older let everybody create in `public`; where
+-- the schema is another role's, its owner has to do this.)
+REVOKE CREATE ON SCHEMA :"schema" FROM PUBLIC;
 GRANT USAGE ON SCHEMA :"schema" TO :"runtime";
+REVOKE CREATE ON SCHEMA :"schema" FROM :"runtime";
 REVOKE ALL ON ALL TABLES IN SCHEMA :"schema" FROM :"runtime";
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA :"schema" TO :"runtime";
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA :"schema" TO :"runtime";
-REVOKE INSERT, DELETE ON :"schema".system_settings, :"schema".live_state FROM :"runtime";
-REVOKE INSERT, UPDATE, DELETE ON :"schema".system_settings_history, :"schema".alembic_version FROM :"runtime";
+REVOKE INSERT, DELETE ON :"schema".system_settings FROM :"runtime";
+REVOKE DELETE ON :"schema".api_tokens FROM :"runtime";
+REVOKE INSERT, UPDATE, DELETE
+    ON :"schema".changes, :"schema".live_state, :"schema".alembic_version FROM :"runtime";
 -- Tables that later migrations make:
 ALTER DEFAULT PRIVILEGES IN SCHEMA :"schema" GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"runtime";
 ALTER DEFAULT PRIVILEGES IN SCHEMA :"schema" GRANT USAGE ON SEQUENCES TO :"runtime";

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -109,26 +109,30 @@ def _new_uuid_sqlite(element: new_uuid, compiler: Any, **kw: Any) -> str:
     )
 
 
-def rows(statement: Select[*tuple[Any, ...]]) -> ScalarSelect[list[tuple[Any, ...]]]:
-    """All rows of a statement as one value of another: one statement reads several tables, hence in one view."""
+def rows(statement: Select[*tuple[Any, ...]]) -> ScalarSelect[list[dict[str, Any]]]:
+    """Embed a SELECT as one JSON column, so that one statement reads several tables consistently.
+
+    Its value is a list of rows, each with its values by column name.
+    """
     table = statement.subquery()
-    return select(type_coerce(_json_rows(*table.c), Rows([column.type for column in table.c]))).scalar_subquery()
+    types = {column.key: column.type for column in table.c}
+    return select(type_coerce(_json_rows(*table.c), Rows(types))).scalar_subquery()
 
 
-class Rows(TypeDecorator[list[tuple[Any, ...]]]):
-    """What `rows` reads: tuples, each value as its column's type would have it."""
+class Rows(TypeDecorator[list[dict[str, Any]]]):
+    """What `rows` reads, each value as its column's type would have it."""
 
     impl = JSON
     cache_ok = True
 
-    def __init__(self, types: Iterable[TypeEngine[Any]]) -> None:
+    def __init__(self, types: Mapping[str, TypeEngine[Any]]) -> None:
         super().__init__()
-        self.kinds = tuple(type(kind) for kind in types)
+        self.kinds = tuple((name, type(kind)) for name, kind in types.items())
 
-    def process_result_value(self, value: list[list[Any]] | None, dialect: Dialect) -> list[tuple[Any, ...]]:
-        readers = [FROM_JSON.get(kind, _as_it_is) for kind in self.kinds]
+    def process_result_value(self, value: list[list[Any]] | None, dialect: Dialect) -> list[dict[str, Any]]:
+        readers = [(name, FROM_JSON.get(kind, _as_it_is)) for name, kind in self.kinds]
         return [
-            tuple(None if cell is None else read(cell) for read, cell in zip(readers, row, strict=True))
+            {name: None if cell is None else read(cell) for (name, read), cell in zip(readers, row, strict=True)}
             for row in value or []  # PostgreSQL's aggregate of nothing is null
         ]
 

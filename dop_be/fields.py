@@ -150,6 +150,6 @@ def parse(schema: Schema, data: Any) -> dict[str, Any]:
 
 
 def invalid(schema: Schema, messages: Any) -> InvalidInput:
-    """The domain error for marshmallow's messages by field, which call a read-only field unknown."""
+    """Return the domain error for marshmallow's messages by field, which call a read-only field unknown."""
     read_only = {name for name, field in schema.fields.items() if field.dump_only}
     return InvalidInput({name: ["Read-only field."] if name in read_only else messages[name] for name in messages})

@@ -1,15 +1,16 @@
-"""The version that NOTIFY carries and the poll compares."""
+"""The version: a number that grows with every change to anything a request needs. NOTIFY carries it."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Connection, text, true, update
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import BigInteger, CheckConstraint, text, true
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from .extensions import Base
 
 
 class LiveState(Base):
-    """One row; `version` is raised with every change to anything a request needs."""
+    """One row, which holds the version."""
 
     __tablename__ = "live_state"
     __table_args__ = (CheckConstraint("singleton", name="singleton"),)
@@ -18,7 +19,12 @@ class LiveState(Base):
     version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
 
 
-def raise_version(connection: Connection) -> None:
-    """Announce a change to anything a request needs, on SQLite; on PostgreSQL triggers do."""
-    if connection.dialect.name == "sqlite":
-        connection.execute(update(LiveState).values(version=LiveState.version + 1))
+def raise_version(session: Session) -> None:
+    """Announce a change on SQLite; on PostgreSQL triggers do.
+
+    A missing row is made again, so that no change goes unnoticed.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        raised = insert(LiveState).values(singleton=True, version=1)
+        changes = {"version": LiveState.version + 1}
+        session.execute(raised.on_conflict_do_update(index_elements=["singleton"], set_=changes))

@@ -51,6 +51,15 @@ AHEAD = (
     "the database is at {heads}, which this release does not know, since a newer one migrated it: deploy the newer"
     " release, or use it to downgrade the database first"
 )
+# Its revisions were rewritten before the first release; what they made is taken over.
+FIRST_VERSION = frozenset(
+    {"21da7929d68a", "1ef3177d92ce", "f3410f9bae30", "e6ae72f933b2", "c41f7d90e2ab", "803362e9f446"}
+)
+REWRITTEN = (
+    "the database is at {heads}, of dop_be's first version, whose revisions were rewritten. Run `flask db stamp --purge"
+    " 4b47f7895f36`, then `flask db upgrade`: settings, tokens and windows stay, the old history stays in"
+    " system_settings_history, bypasses must be made again"
+)
 OUR_TABLES = ("system_settings", "live_state")
 
 logger = logging.getLogger("alembic.dop_be")
@@ -98,6 +107,8 @@ def check_heads(heads: tuple[str, ...], context: MigrationContext) -> None:
     unknown = [head for head in heads if not is_ours(head, context)]
     if not unknown:
         return
+    if FIRST_VERSION.issuperset(unknown):
+        raise CommandError(REWRITTEN.format(heads=", ".join(unknown)))
     assert context.connection is not None
     inspector = sa.inspect(context.connection)
     ahead = unknown == list(heads) and all(map(inspector.has_table, OUR_TABLES))

@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def head_fault() -> str | None:
-    """What is wrong with the chain's end, in one line that says how to mend it."""
+    """Return what is wrong with the chain's end, in one line that says how to mend it."""
     heads = ScriptDirectory(str(MIGRATIONS)).get_heads()
     if len(heads) != 1:
         return TWO_HEADS.format(count=len(heads), heads=", ".join(heads))
@@ -62,7 +62,7 @@ def squawk() -> int:
 
 
 def offline_sql(baseline: str) -> str:
-    """The PostgreSQL statements of every revision after the baseline."""
+    """Return the PostgreSQL statements of every revision after the baseline."""
     output = StringIO()
     options = Namespace(x=["dialect=postgresql"])
     config = Config(toml_file=PYPROJECT, output_buffer=output, stdout=StringIO(), cmd_opts=options)

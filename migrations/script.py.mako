@@ -10,7 +10,7 @@ Before you commit (docs/migrations.md says more), then delete these lines:
   on a large table with postgresql_concurrently=True in `with op.get_context().autocommit_block():`, alone.
 - Downgrade: it removes functions and triggers, never tables or columns; so whatever upgrade() creates has
   if_not_exists=True and takes what it finds.
-- Triggers: a table that requests need announces its changes through live_state_raise().
+- Triggers: `sql.watch(…)` of migrations/sql.py has a table that requests need announce and record its changes.
 """
 
 import sqlalchemy as sa

@@ -31,7 +31,7 @@ KEPT = ("PATH", "TMPDIR", "TERM", "COLUMNS", "CI", "SCREENSHOTS")  # what tests 
 PREFIXES = ("PYTEST_", "COVERAGE_", "TEST_", "DOP_BE_TESTS_")
 Popen = subprocess.Popen[Any]
 _started: dict[int, tuple[Popen, tuple[int, int]]] = {}  # by number, with what `undertaker` knows them by
-_telling = threading.Lock()
+_telling, _serving = threading.Lock(), threading.Lock()
 
 
 def environment(**given: str) -> dict[str, str]:
@@ -91,7 +91,9 @@ def start(
     words, where, given = [str(part) for part in command], cwd or project(), environment() if env is None else dict(env)
     process: Popen
     if forked.suits(words, given, options):
-        process = forked.Forked(_fork_server(), words, str(where), given, **options)
+        with _serving:  # threads that start several at once must not make a server each
+            server = _fork_server()
+        process = forked.Forked(server, words, str(where), given, **options)
     else:
         process = subprocess.Popen(words, cwd=where, env=given, start_new_session=True, **options)
     _started[process.pid] = process, undertaker.identity(process.pid)

@@ -37,13 +37,15 @@ def window(app: Flask) -> dict[str, Any]:
 
 
 def test_rows_come_as_their_columns_types(app: Flask, window: dict[str, Any]) -> None:
-    assert read(app, select(*COLUMNS)) == [(window["id"], START, "full", 'quoted "text", größer\n')]
+    assert read(app, select(*COLUMNS)) == [
+        {"id": window["id"], "starts_at": START, "mode": "full", "message": 'quoted "text", größer\n'}
+    ]
 
 
 def test_rows_agree_with_what_the_statement_itself_reads(app: Flask, window: dict[str, Any]) -> None:
     for statement in (select(MaintenanceWindow.__table__), select(SystemSettings.__table__)):
         with app.app_context(), reading(db.engine) as connection:
-            assert read(app, statement) == [tuple(row) for row in connection.execute(statement)]
+            assert read(app, statement) == [dict(row) for row in connection.execute(statement).mappings()]
 
 
 def test_no_rows_are_an_empty_list(app: Flask) -> None:
@@ -56,13 +58,13 @@ def test_rows_keep_the_order_of_their_statement(app: Flask) -> None:
         windows = [WINDOW | {"id": uuid.uuid4(), "starts_at": at, "ends_at": at.replace(hour=23)} for at in starts]
         connection.execute(insert(MaintenanceWindow), windows)
     ordered = select(MaintenanceWindow.starts_at).order_by(MaintenanceWindow.starts_at)
-    assert read(app, ordered) == [(at,) for at in sorted(starts)]
+    assert read(app, ordered) == [{"starts_at": at} for at in sorted(starts)]
 
 
 def test_a_moment_is_read_in_utc_whatever_the_servers_zone_is(
     make_app: Callable[..., Flask], postgresql_url: str, window_in_kathmandu: None
 ) -> None:
-    assert read(make_app(postgresql_url), select(MaintenanceWindow.starts_at)) == [(START,)]
+    assert read(make_app(postgresql_url), select(MaintenanceWindow.starts_at)) == [{"starts_at": START}]
 
 
 @pytest.fixture
@@ -83,5 +85,5 @@ def test_a_token_that_sql_lets_expire_at_infinity_never_does(
             "INSERT INTO api_tokens (id, name, digest, scopes, created_at, created_by, expires_at)"
             " VALUES ('01234567', 'sql', 'digest', 'settings:read', now(), 'sql', 'infinity')"
         )
-    assert read(app, select(ApiToken.expires_at)) == [(datetime.max.replace(tzinfo=UTC),)]
+    assert read(app, select(ApiToken.expires_at)) == [{"expires_at": datetime.max.replace(tzinfo=UTC)}]
     assert app.extensions["live"].refresh()

@@ -17,7 +17,8 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
 from dop_be import database
-from dop_be.database import Attribution, reading, time_limit, writing
+from dop_be.database import Author, reading, writing
+from dop_be.deadline import time_limit
 from dop_be.errors import DatabaseUnavailable, InvalidInput
 from dop_be.extensions import db
 
@@ -28,7 +29,7 @@ from .postgres import WAITING, Cluster, connections_used_up, execute
 
 pytestmark = pytest.mark.limits
 LIMIT = 2.0  # seconds for a write, whatever happens
-BY = Attribution("test", "cli")
+BY = Author("test", "cli")
 
 
 @pytest.fixture

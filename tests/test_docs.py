@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dop_be.settings.models import shown
+from dop_be.settings.models import SHOWN
 
 ROOT = Path(__file__).parents[1]
 NAME = re.compile(r'(?:env\.\w+\(\s*|_seconds\(env, )"([A-Z_]+)"')
@@ -54,7 +54,7 @@ def test_only_the_configuration_reads_the_environment() -> None:
     assert [str(file) for file in files if re.search(r"os\.environ|getenv", file.read_text())] == []
 
 
-@pytest.mark.parametrize("column", shown(), ids=lambda column: column.key)
+@pytest.mark.parametrize("column", SHOWN, ids=lambda column: column.key)
 def test_every_setting_has_its_help(column: object) -> None:
     text = getattr(column, "doc", None)
     assert text

@@ -10,12 +10,10 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dop_be.settings.models import shown
+from dop_be.settings.models import SHOWN
 from tests.conftest import ADMIN
 
-NAMES = st.sampled_from([column.key for column in shown()] + ["active", "mode", "message", "until"]) | st.text(
-    max_size=9
-)
+NAMES = st.sampled_from([column.key for column in SHOWN] + ["active", "mode", "message", "until"]) | st.text(max_size=9)
 VALUES = st.recursive(
     st.none()
     | st.booleans()

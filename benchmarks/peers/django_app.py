@@ -25,7 +25,7 @@ urlpatterns = [path("view", view), path("livez", view)]
 
 
 def application(backend: str | None = None) -> WSGIHandler:
-    """The application; `backend` says where django-maintenance-mode keeps its state, None leaves it out."""
+    """Return the application; `backend` says where django-maintenance-mode keeps its state, None leaves it out."""
     options: dict[str, Any] = {}
     if backend:
         options = {

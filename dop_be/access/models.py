@@ -1,4 +1,4 @@
-"""The table of named tokens."""
+"""The table of tokens."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..columns import UtcDateTime
 from ..extensions import Base
 from .tokens import ID_LENGTH
 
-IN_FORCE = text("revoked_at IS NULL")
+NOT_REVOKED = text("revoked_at IS NULL")
 
 
 class ApiToken(Base):
-    """A named token. A revoked one stays, to be able to say who held it; its name is free again."""
+    """A named token. A revoked one stays, to say who held it; its name is free again."""
 
     __tablename__ = "api_tokens"
 
@@ -29,4 +29,4 @@ class ApiToken(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_by: Mapped[str | None] = mapped_column(String(200))
 
-    __table_args__ = (Index(None, "name", unique=True, postgresql_where=IN_FORCE, sqlite_where=IN_FORCE),)
+    __table_args__ = (Index(None, "name", unique=True, postgresql_where=NOT_REVOKED, sqlite_where=NOT_REVOKED),)

@@ -1,85 +1,171 @@
-"""Making and revoking named tokens."""
+"""Make, list and revoke tokens; bypasses are tokens too."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Select, select
+from flask import Flask
+from marshmallow import fields
+from sqlalchemy import Select, insert, select, update
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.orm import Session
 
-from ..database import Attribution, reading
-from ..errors import InvalidInput
+from ..database import Author, author, reading, witnesses, writing
+from ..errors import InvalidInput, Unauthorized
 from ..extensions import db
-from ..live import writing
-from ..version import raise_version
-from ..web.auth import ADMIN
+from ..fields import Timestamp, timestamp
+from ..history import service as history
 from . import tokens
 from .models import ApiToken
 
+ADMIN = "admin"  # the name of whoever holds ADMIN_TOKEN
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NOT_A_NAME = f"Expected up to 100 letters, digits and . _ - (first a letter or digit), not {ADMIN!r}."
+RECORDED = ("scopes", "created_by", "expires_at", "revoked_at", "revoked_by")
+TABLE = ApiToken.__table__
+TIMES: dict[str, fields.Field[Any]] = {name: Timestamp() for name in ("created_at", "expires_at", "revoked_at")}
 logger = logging.getLogger(__name__)
 
 
-def create(name: str, scopes: Iterable[str], by: Attribution, *, lifetime: timedelta | None = None) -> str:
-    """Make a token, and return its text, which nobody can read again.
+def create(
+    name: str, scopes: Iterable[str], by: Author, *, lifetime: timedelta | None = None
+) -> tuple[str, datetime | None]:
+    """Make a token; return its text, which nobody can read again, and when it expires.
+
+    Args:
+        name: free unless a token in force has it.
+        scopes: of `tokens.SCOPES`, or `tokens.BYPASS` alone.
+        by: who makes it.
+        lifetime: None: for ever, or two hours for a bypass.
 
     Raises:
-        InvalidInput: the name is taken, or cannot be one.
+        InvalidInput: the name is taken or malformed, or a bypass would have other scopes or live for over 30 days.
         DatabaseUnavailable: no token was made.
     """
-    if not name.strip() or not name.isprintable() or len(name) > 200 or name == ADMIN:
-        raise InvalidInput({"name": [f"Takes up to 200 printable characters, and not {ADMIN!r}."]})
+    scopes = set(scopes)
+    if tokens.BYPASS in scopes:
+        lifetime = _bypass_lifetime(scopes, lifetime)
+    if not NAME.fullmatch(name) or name == ADMIN:
+        raise InvalidInput({"name": [NOT_A_NAME]})
     identifier, text = tokens.new()
     now = datetime.now(UTC)
+    expires_at = now + lifetime if lifetime else None
     with writing(by) as session:
-        if session.scalar(in_force(name)):
-            raise InvalidInput({"name": [f"There is a token {name!r} already; revoke it first."]})
-        session.add(
-            ApiToken(
-                id=identifier,
-                name=name,
-                digest=tokens.digest(text),
-                scopes=" ".join(sorted(set(scopes))),
-                created_at=now,
-                created_by=by.actor,
-                expires_at=now + lifetime if lifetime else None,
-            )
-        )
-        raise_version(session.connection())
+        _free(session, name, now)
+        values = {
+            "id": identifier,
+            "name": name,
+            "digest": tokens.digest(text),
+            "scopes": " ".join(sorted(scopes)),
+            "created_at": now,
+            "created_by": by.actor,
+            "expires_at": expires_at,
+        }
+        session.execute(insert(ApiToken).values(values))
+        history.record(session, "token", name, None, _recorded(values) | {"digest": history.SECRET})
     logger.info("token created", extra={**asdict(by), "token_name": name})
-    return text
+    return text, expires_at
 
 
-def revoke(name: str, by: Attribution) -> bool:
-    """Take a token out of force, in every worker; False where it is already.
+def _bypass_lifetime(scopes: set[str], lifetime: timedelta | None) -> timedelta:
+    if scopes != {tokens.BYPASS}:
+        raise InvalidInput({"scopes": [f"{tokens.BYPASS} goes with no other scope."]})
+    lifetime = lifetime or tokens.BYPASS_LIFETIME
+    if not timedelta(0) < lifetime <= tokens.LONGEST_BYPASS:
+        raise InvalidInput({"expires_at": [f"A bypass is valid for {tokens.LONGEST_BYPASS.days} days at most."]})
+    return lifetime
+
+
+def _free(session: Session, name: str, now: datetime) -> None:
+    """Free a name that an expired token still has."""
+    holder = session.execute(in_force(name).with_for_update()).mappings().first()
+    if holder is None:
+        return
+    if holder["expires_at"] is None or holder["expires_at"] > now:
+        raise InvalidInput({"name": [f"There is a token {name!r} already; revoke it first."]})
+    _revoke(session, holder, now)
+
+
+def revoke(name: str, by: Author, *, bypass: bool = False) -> bool:
+    """Revoke a token in every worker; return False where it is revoked already.
+
+    Args:
+        name: of the token.
+        by: who revokes it.
+        bypass: whether it is a bypass; a token of the other sort is left alone.
 
     Raises:
         InvalidInput: there never was one with this name.
         DatabaseUnavailable: whether it is still in force is not known.
     """
     with writing(by) as session:
-        token = session.scalar(in_force(name).with_for_update())
-        if token is None:
-            if session.scalar(select(ApiToken.id).where(ApiToken.name == name)):
+        holder = session.execute(in_force(name).with_for_update()).mappings().first()
+        if holder is None or is_bypass(holder) is not bypass:
+            sort = TABLE.c.scopes == tokens.BYPASS if bypass else TABLE.c.scopes != tokens.BYPASS
+            if session.scalar(select(TABLE.c.id).where(TABLE.c.name == name, sort).limit(1)):
                 return False
-            raise InvalidInput({"name": [f"There is no token {name!r}."]})
-        token.revoked_at, token.revoked_by = datetime.now(UTC), by.actor
-        raise_version(session.connection())
+            raise InvalidInput({"name": [f"There is no {'bypass' if bypass else 'token'} {name!r}."]})
+        _revoke(session, holder, datetime.now(UTC))
     logger.info("token revoked", extra={**asdict(by), "token_name": name})
     return True
 
 
-def listed() -> list[RowMapping]:
-    """Every token there ever was, oldest first.
+def _revoke(session: Session, holder: RowMapping, now: datetime) -> None:
+    values = {"revoked_at": now, "revoked_by": author(session).actor}
+    session.execute(update(ApiToken).where(TABLE.c.id == holder["id"]).values(values))
+    history.record(session, "token", holder["name"], _recorded(holder), _recorded({**holder, **values}))
+
+
+def _recorded(row: Any) -> dict[str, Any]:
+    values = {name: row.get(name) for name in RECORDED}
+    return {name: timestamp(value) if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+def all_tokens() -> list[RowMapping]:
+    """Return every token and bypass there ever was, oldest first.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database does not answer.
     """
     with reading(db.engine) as connection:
-        return list(connection.execute(select(ApiToken.__table__).order_by(ApiToken.created_at)).mappings())
+        return list(connection.execute(select(TABLE).order_by(TABLE.c.created_at, TABLE.c.id)).mappings())
 
 
-def in_force(name: str) -> Select[ApiToken]:
-    return select(ApiToken).where(ApiToken.name == name, ApiToken.revoked_at.is_(None))
+def is_bypass(token: RowMapping) -> bool:
+    """Whether a row is a bypass."""
+    return tokens.BYPASS in str(token["scopes"]).split()
+
+
+def in_force(name: str) -> Select[Any]:
+    """Select the token with this name that was not revoked."""
+    return select(TABLE).where(TABLE.c.name == name, TABLE.c.revoked_at.is_(None))
+
+
+def witness(session: Session) -> Callable[[], None] | None:
+    """Check the writer's token once more, in the transaction of its write.
+
+    A revocation raises the version, as every change does, and waits for the writer that raised it before: so one that
+    was committed before this write is seen here.
+
+    Raises:
+        Unauthorized: it was revoked, or has expired.
+    """
+    identifier = author(session).token
+    if identifier is None:
+        return None
+    valid = select(TABLE.c.expires_at).where(TABLE.c.id == identifier, TABLE.c.revoked_at.is_(None))
+    found = session.execute(valid).first()
+    if found is None or (found.expires_at is not None and found.expires_at <= datetime.now(UTC)):
+        raise Unauthorized("The token was revoked or has expired; nothing was changed.")
+    return None
+
+
+def init_app(app: Flask) -> None:
+    """Check tokens in every write, and say how the history shows them."""
+    witnesses(app).append(witness)
+    history.describe(app, "token", TIMES)

@@ -1,4 +1,4 @@
-"""Named tokens as a request meets them: pure functions of the tokens in force, the text that came, and the time."""
+"""Tokens: pure functions of the known tokens, the text that came, and the time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from typing import Any
 
+BYPASS = "maintenance:bypass"  # passes the gate; a token with this scope has no other and authenticates nothing else
 SCOPES = ("settings:read", "settings:write", "maintenance:write")
 IMPLIED = {"settings:write": "settings:read"}
 ID_LENGTH = 8  # hexadecimal digits
+BYPASS_LIFETIME = timedelta(hours=2)  # where none is asked for
+LONGEST_BYPASS = timedelta(days=30)
+LAST_DAY = datetime.max.replace(tzinfo=UTC) - LONGEST_BYPASS  # SQL may have stored an `infinity`
 NOBODY = sha256(b"").hexdigest()  # what an unknown id is compared with, so that it takes as long as a known one
 
 
@@ -19,20 +24,29 @@ NOBODY = sha256(b"").hexdigest()  # what an unknown id is compared with, so that
 class Token:
     """A token that was not revoked; `digest` is the SHA-256 of its whole text in hexadecimal."""
 
+    id: str
     name: str
     digest: str
     scopes: frozenset[str]
     expires_at: datetime | None
 
+    @property
+    def bypasses(self) -> bool:
+        """Whether it passes the gate, and so authenticates nothing."""
+        return BYPASS in self.scopes
+
+
+Tokens = Mapping[str, Token]  # by id
+
 
 def new() -> tuple[str, str]:
-    """An id, and the whole text of a token with it: `dop_<id>_<192 random bits>`."""
+    """Make an id, and the whole text of a token with it: `dop_<id>_<192 random bits>`."""
     identifier = secrets.token_hex(ID_LENGTH // 2)
     return identifier, f"dop_{identifier}_{secrets.token_hex(24)}"
 
 
 def digest(text: str) -> str:
-    """What is kept of a token. It is random already, so that a slow hash would add nothing."""
+    """Return what is kept of a token. It is random already, so that a slow hash would add nothing."""
     return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -41,16 +55,23 @@ def same(text: str, expected: str) -> bool:
     return hmac.compare_digest(digest(text), digest(expected))
 
 
-def find(tokens: Mapping[str, Token], text: str, now: datetime) -> Token | None:
-    """The token in force with this text, if there is one; `tokens` is by id."""
+def find(tokens: Tokens, text: str, now: float) -> Token | None:
+    """Return the token with this text that is in force at a Unix time; None where there is none."""
     known = tokens.get(text[4 : 4 + ID_LENGTH])
     matches = hmac.compare_digest(digest(text), known.digest if known else NOBODY)
-    if known is None or not matches or (known.expires_at is not None and known.expires_at <= now):
+    if known is None or not matches or (known.expires_at is not None and known.expires_at.timestamp() <= now):
         return None
     return known
 
 
-def with_implied(scopes: str) -> frozenset[str]:
-    """The scopes in a list with spaces between (RFC 6749 section 3.3), and those that they imply."""
-    named = scopes.split()
-    return frozenset([*named, *(IMPLIED[scope] for scope in named if scope in IMPLIED)])
+def load(row: Mapping[str, Any]) -> Token:
+    """Return the token of a row: its scopes, with spaces between (RFC 6749 section 3.3), and those that they imply.
+
+    SQL may have stored what the service never does: a bypass ends after 30 days all the same, and has no other scope.
+    """
+    named, expires_at = frozenset(row["scopes"].split()), row["expires_at"]
+    if BYPASS in named:
+        latest = min(row["created_at"], LAST_DAY) + LONGEST_BYPASS
+        named, expires_at = frozenset({BYPASS}), min(expires_at or latest, latest)
+    implied = {IMPLIED[scope] for scope in named if scope in IMPLIED}
+    return Token(row["id"], row["name"], row["digest"], named | implied, expires_at)

@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 import click
 from flask import Flask, current_app
 
+from ..access import service
+from ..access.tokens import BYPASS
+from ..errors import InvalidInput
 from ..fields import timestamp
-from ..maintenance.bypass import service
-from .commands import DURATION, Group, attribution
+from .commands import DURATION, Group, author, reason_option
 from .maintenance import group as maintenance
 
 group = Group("bypass", help="Let visitors through during maintenance.")
@@ -18,33 +20,41 @@ group = Group("bypass", help="Let visitors through during maintenance.")
 @group.command("create")
 @click.argument("name")
 @click.option("--for", "lifetime", type=DURATION, default="2h", show_default=True, help="Such as 30m, 2h or 7d.")
-def create(name: str, lifetime: timedelta) -> None:
+@reason_option
+def create(name: str, lifetime: timedelta, reason: str | None) -> None:
     """Make a bypass, and show its link and its token this one time."""
-    token, expires_at = service.create(name, lifetime, attribution())
-    click.echo(f"bypass {name} is valid until {timestamp(expires_at)}; its token is shown this once")
+    try:
+        token, expires_at = service.create(name, [BYPASS], author(reason), lifetime=lifetime)
+    except InvalidInput as error:
+        options = {"expires_at": "--for"}
+        raise InvalidInput({options.get(field, field): texts for field, texts in error.errors.items()}) from error
+    click.echo(f"bypass {name} is valid until {expires_at and timestamp(expires_at)}; its token is shown this once")
     click.echo(f"link    {current_app.config['PUBLIC_URL']}/gate/bypass/{token}")
     click.echo(f"header  X-Maintenance-Bypass: {token}")
 
 
 @group.command("list")
 def show() -> None:
-    """Show every bypass, the expired ones included until the next one is made."""
-    rows, now = service.known(), datetime.now(UTC)
-    for row in rows:
-        ends = "expired" if row.expires_at <= now else "expires"
-        created = f"created {timestamp(row.created_at)} by {row.created_by}"
-        click.echo(f"{row.name}  {ends} {timestamp(row.expires_at)}  {created}")
-    if not rows:
+    """Show every bypass that was not revoked, the expired ones included."""
+    now = datetime.now(UTC)
+    known = [token for token in service.all_tokens() if service.is_bypass(token) and not token["revoked_at"]]
+    for token in known:
+        ends = "expired" if token["expires_at"] <= now else "expires"
+        created = f"created {timestamp(token['created_at'])} by {token['created_by']}"
+        click.echo(f"{token['name']}  {ends} {timestamp(token['expires_at'])}  {created}")
+    if not known:
         click.echo("there is no bypass")
 
 
 @group.command("revoke")
 @click.argument("name")
-def revoke(name: str) -> None:
-    """Take a bypass back."""
-    service.revoke(name, attribution())
-    click.echo(f"bypass {name} is revoked")
+@reason_option
+def revoke(name: str, reason: str | None) -> None:
+    """Revoke a bypass, in every worker at once."""
+    revoked = service.revoke(name, author(reason), bypass=True)
+    click.echo(f"bypass {name} is {'revoked' if revoked else 'already revoked'}")
 
 
 def init_app(app: Flask) -> None:
+    """Add the commands to `flask maintenance`."""
     maintenance.add_command(group)

@@ -14,12 +14,13 @@ import click
 from flask.cli import AppGroup, ScriptInfo
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..access.attribution import checked_reason
-from ..database import Attribution, lacks_file, unavailable
+from ..database import Author, unavailable
 from ..errors import DatabaseUnavailable, DomainError, InvalidInput, one_line
 from ..extensions import db
+from ..history.service import checked_reason
 from ..live.loader import read
 from ..live.snapshot import Snapshot
+from ..sqlite import lacks_file
 
 NAME_LENGTH = 200  # characters that updated_by and the history keep
 logger = logging.getLogger(__name__)
@@ -29,11 +30,16 @@ class Command(click.Command):
     """A command that says first which file it works on, where nobody has chosen a database."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        config = ctx.ensure_object(ScriptInfo).load_app().config
-        url = config["SQLALCHEMY_DATABASE_URI"]
-        if config["DATABASE_IS_DEFAULT"] and not lacks_file(url):
-            click.echo(f"DATABASE_URL is not set: working on the SQLite file {url.database}", err=True)
+        name_default_file(ctx)
         return super().invoke(ctx)
+
+
+def name_default_file(ctx: click.Context) -> None:
+    """Say on stderr which file is worked on, where nobody has chosen a database."""
+    config = ctx.ensure_object(ScriptInfo).load_app().config
+    url = config["SQLALCHEMY_DATABASE_URI"]
+    if config["DATABASE_IS_DEFAULT"] and not lacks_file(url):
+        click.echo(f"DATABASE_URL is not set: working on the SQLite file {url.database}", err=True)
 
 
 class Group(AppGroup):
@@ -61,7 +67,7 @@ class Group(AppGroup):
 
 
 class Duration(click.ParamType[timedelta]):
-    """A time such as 90s, 30m, 2h, 1d or 1h30m, as a timedelta."""
+    """A duration such as 90s, 30m, 2h, 1d or 1h30m, as a timedelta."""
 
     name = "duration"
 
@@ -72,7 +78,7 @@ class Duration(click.ParamType[timedelta]):
         days, hours, minutes, seconds = (int(number or 0) for number in numbers.groups()) if numbers else (0, 0, 0, 0)
         duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
         if not duration:
-            self.fail(f"{value!r} is no time such as 90s, 30m, 2h or 1d.", param, ctx)
+            self.fail(f"{value!r} is not a duration; use 90s, 30m, 2h or 1d.", param, ctx)
         return duration
 
 
@@ -88,17 +94,17 @@ class Failure(click.ClickException):
 reason_option = click.option("--reason", help="Why; recorded in the history.")
 
 
-def attribution(reason: str | None = None) -> Attribution:
-    """The shell's user, acting through the command line.
+def author(reason: str | None = None) -> Author:
+    """Return the shell's user, acting through the command line.
 
     Raises:
         InvalidInput: the reason cannot be recorded.
     """
-    return Attribution(_user(), "cli", checked_reason(reason, "--reason"))
+    return Author(_user(), "cli", checked_reason(reason, "--reason"))
 
 
 def current_state() -> Snapshot:
-    """The state as the database has it now, which needs no web process.
+    """Return the state as the database has it now, which needs no web process.
 
     Raises:
         DatabaseUnavailable: it does not answer, is not migrated, or has no settings row.

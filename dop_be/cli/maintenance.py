@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -14,15 +15,13 @@ from ..maintenance.policy import Maintenance
 from ..maintenance.schedule import Occurrence, Window, current
 from ..maintenance.schemas import SwitchSchema, WindowSchema
 from ..settings.models import MESSAGE_LENGTH, MODES
-from .commands import DURATION, Group, attribution, current_state, reason_option
+from .commands import DURATION, Group, author, current_state, reason_option
 
 IN_MAINTENANCE = 1
 STAYS = "; the switch is on too, so it does not end by itself"
 
 group = Group("maintenance", help="Turn maintenance on and off, plan it, and see what is in force.")
-mode_option = click.option(
-    "--mode", type=click.Choice(MODES), default=MODES[0], show_default=True, help="What is refused."
-)
+mode_option = click.option("--mode", type=click.Choice(MODES), help=f"What is refused; {MODES[0]} unless named.")
 message_option = click.option("--message", help=f"What visitors are told, up to {MESSAGE_LENGTH} characters.")
 
 
@@ -31,11 +30,13 @@ message_option = click.option("--message", help=f"What visitors are told, up to 
 @message_option
 @click.option("--for", "duration", type=DURATION, help="End by itself after this time, such as 30m, 2h or 1d.")
 @reason_option
-def on(mode: str, message: str | None, duration: timedelta | None, reason: str | None) -> None:
-    """Turn maintenance on, until it is turned off or for a time."""
+def on(mode: str | None, message: str | None, duration: timedelta | None, reason: str | None) -> None:
+    """Turn maintenance on, until it is turned off or for a time. While it is on, change only what is named."""
     until = duration and (datetime.now(UTC) + duration).isoformat()
-    wanted = parse(SwitchSchema(), {"active": True, "mode": mode, "message": message, "until": until})
-    outcome = service.switch(attribution(reason), **wanted)
+    named = {"mode": mode, "message": message, "until": until}
+    wanted = parse(SwitchSchema(), {"active": True, **{name: value for name, value in named.items() if value}})
+    kept = {name for name, value in named.items() if value is None}
+    outcome = service.switch(author(reason), **{name: value for name, value in wanted.items() if name not in kept})
     already = "" if outcome.changed else "already "
     stays = STAYS if until and outcome.phase.maintenance.until is None else ""
     click.echo(f"maintenance is {already}{described(outcome.phase.maintenance)}{stays}")
@@ -45,7 +46,7 @@ def on(mode: str, message: str | None, duration: timedelta | None, reason: str |
 @reason_option
 def off(reason: str | None) -> None:
     """Turn maintenance off, and end the windows that are open."""
-    outcome = service.switch(attribution(reason), active=False)
+    outcome = service.switch(author(reason), active=False)
     ended = "".join(f"; ended window {_occurrence(occurrence)}" for occurrence in outcome.ended)
     click.echo(f"maintenance is {'off' if outcome.changed else 'already off'}{ended}")
 
@@ -55,7 +56,7 @@ def off(reason: str | None) -> None:
 @click.pass_context
 def status(ctx: click.Context, *, as_json: bool) -> None:
     """Say what is in force; exit code 0 open, 1 in maintenance, 2 anything else."""
-    phase = current_state().phase
+    phase = current_state().at(time.time())
     if as_json:
         click.echo(phase.document.body, nl=False)
     else:
@@ -72,10 +73,11 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
 )
 @mode_option
 @message_option
-def schedule(**given: str | None) -> None:
+@reason_option
+def schedule(reason: str | None, **given: str | None) -> None:
     """Plan a window from START to END, such as 2026-12-01T02:00, or with an offset 2026-12-01T02:00:00+01:00."""
     planned = parse(WindowSchema(), {name: value for name, value in given.items() if value is not None})
-    window = service.schedule(attribution(), **planned)
+    window = service.schedule(author(reason), **planned)
     click.echo(f"planned window {_window(window, datetime.now(UTC))}")
 
 
@@ -89,13 +91,18 @@ def windows() -> None:
 
 @group.command("cancel")
 @click.argument("identifier", metavar="ID", type=click.UUID)
-def cancel(identifier: uuid.UUID) -> None:
+@reason_option
+def cancel(identifier: uuid.UUID, reason: str | None) -> None:
     """Cancel a window and, where it recurs, all of its times; end it where it is open."""
-    click.echo(f"cancelled window {_window(service.cancel(attribution(), identifier), datetime.now(UTC))}")
+    window = service.cancel(author(reason), identifier)
+    if window is None:
+        click.echo(f"window {identifier} is already cancelled")
+    else:
+        click.echo(f"cancelled window {_window(window, datetime.now(UTC))}")
 
 
 def described(maintenance: Maintenance) -> str:
-    """What is in force, in half a line."""
+    """Return what is in force, in half a line."""
     if not maintenance.active:
         return "off"
     since = f" since {timestamp(maintenance.since)}" if maintenance.since else ""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 from flask import Flask, json
 
-from ..settings import history, service
+from ..settings import service
 from ..settings.schemas import LARGEST_REVISION, dump, parse_assignments
-from .commands import Group, attribution, current_state, reason_option
+from . import history
+from .commands import Group, author, current_state, reason_option
 
 group = Group("settings", help="Show and change the system settings.")
+revision_argument = click.argument("revision", type=click.IntRange(1, LARGEST_REVISION))
 
 
 @group.command("show")
@@ -31,42 +33,30 @@ def show(*, as_json: bool) -> None:
 @reason_option
 def assign(assignments: tuple[str, ...], reason: str | None) -> None:
     """Set one or more settings in one change: true, 5, null as in JSON, text as it is."""
-    _tell(service.change(parse_assignments(assignments), attribution(reason)))
+    _tell(service.change(parse_assignments(assignments), author(reason)))
 
 
-@group.command("history")
-@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many entries.")
-@click.option("--before", type=click.IntRange(1, LARGEST_REVISION), help="Only revisions older than this one.")
-@click.option("--json", "as_json", is_flag=True, help="As the API answers.")
-def show_history(limit: int, before: int | None, *, as_json: bool) -> None:
-    """Show who changed what, newest first."""
-    entries = history.page(limit, before)
-    if as_json:
-        click.echo(json.dumps({"changes": entries}, sort_keys=False))
-        return
-    for entry in entries:
-        changes = ", ".join(
-            f"{name}: {json.dumps(sides['from'])} -> {json.dumps(sides['to'])}"
-            for name, sides in entry["changes"].items()
-        )
-        who = f"{entry['changed_by']} ({entry['source']})"
-        reason = f"  # {entry['reason']}" if entry["reason"] else ""
-        click.echo(f"{entry['revision']}  {entry['changed_at']}  {who}  {changes}{reason}")
-
-
-@group.command("revert")
-@click.argument("revision", type=click.IntRange(1, LARGEST_REVISION))
+@group.command("restore")
+@revision_argument
 @reason_option
-def revert(revision: int, reason: str | None) -> None:
-    """Go back to the values of a revision, in a new one."""
-    change, gone = service.revert(revision, attribution(reason))
-    _tell(change, f"; no settings any more: {', '.join(gone)}" if gone else "")
+def restore(revision: int, reason: str | None) -> None:
+    """Go back to the values of a revision, in a new one; the maintenance switch stays as it is."""
+    _tell(service.restore(revision, author(reason)))
 
 
-def _tell(change: service.Change, more: str = "") -> None:
-    before, after = dump(change.before), dump(change.after)
-    changes = [f"{name}: {_shown(before[name])} -> {_shown(after[name])}" for name in change.names]
-    click.echo(f"revision {change.after['revision']}: {', '.join(changes) or 'nothing to change'}{more}")
+@group.command("undo")
+@revision_argument
+@reason_option
+def undo(revision: int, reason: str | None) -> None:
+    """Take back what one revision changed, in a new one; the maintenance switch stays as it is."""
+    _tell(service.undo(revision, author(reason)))
+
+
+def _tell(outcome: service.Outcome) -> None:
+    before, after = dump(outcome.before), dump(outcome.after)
+    changes = [f"{name}: {_shown(before[name])} -> {_shown(after[name])}" for name in outcome.changed]
+    gone = f"; no settings any more: {', '.join(outcome.gone)}" if outcome.gone else ""
+    click.echo(f"revision {after['revision']}: {', '.join(changes) or 'nothing to change'}{gone}")
 
 
 def _shown(value: object) -> str:
@@ -74,4 +64,6 @@ def _shown(value: object) -> str:
 
 
 def init_app(app: Flask) -> None:
+    """Add the commands."""
+    group.add_command(history.of_settings, "history")
     app.cli.add_command(group)

@@ -11,7 +11,7 @@ from sqlalchemy.engine import RowMapping
 from ..access import service
 from ..access.tokens import SCOPES
 from ..fields import timestamp
-from .commands import DURATION, Group, attribution
+from .commands import DURATION, Group, author, reason_option
 
 group = Group("tokens", help="Make, list and revoke the named tokens of the API.")
 
@@ -20,25 +20,29 @@ group = Group("tokens", help="Make, list and revoke the named tokens of the API.
 @click.argument("name")
 @click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, required=True, help="May be repeated.")
 @click.option("--expires", "lifetime", type=DURATION, help="After this time, such as 90d; without it, never.")
-def create(name: str, scopes: tuple[str, ...], lifetime: timedelta | None) -> None:
+@reason_option
+def create(name: str, scopes: tuple[str, ...], lifetime: timedelta | None, reason: str | None) -> None:
     """Make a token and print it; it cannot be shown again."""
-    click.echo(service.create(name, scopes, attribution(), lifetime=lifetime))
+    text, _ = service.create(name, scopes, author(reason), lifetime=lifetime)
+    click.echo(text)
 
 
 @group.command("list")
-def listing() -> None:
-    """Every token there ever was: its name, id, state, scopes, and who made it when."""
+def show() -> None:
+    """Show every token there ever was: its name, id, state, scopes, and who made it when."""
     now = datetime.now(UTC)
-    for token in service.listed():
-        made = f"made {timestamp(token['created_at'])} by {token['created_by']}"
-        click.echo(f"{token['name']}  {token['id']}  {_state(token, now)}  {token['scopes']}  {made}")
+    for token in service.all_tokens():
+        if not service.is_bypass(token):
+            made = f"made {timestamp(token['created_at'])} by {token['created_by']}"
+            click.echo(f"{token['name']}  {token['id']}  {_state(token, now)}  {token['scopes']}  {made}")
 
 
 @group.command("revoke")
 @click.argument("name")
-def revoke(name: str) -> None:
-    """Take a token out of force, in every worker at once."""
-    revoked = service.revoke(name, attribution())
+@reason_option
+def revoke(name: str, reason: str | None) -> None:
+    """Revoke a token, in every worker at once."""
+    revoked = service.revoke(name, author(reason))
     click.echo(f"token {name} is {'revoked' if revoked else 'already revoked'}")
 
 
@@ -51,4 +55,5 @@ def _state(token: RowMapping, now: datetime) -> str:
 
 
 def init_app(app: Flask) -> None:
+    """Add the commands."""
     app.cli.add_command(group)

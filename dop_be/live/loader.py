@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
@@ -16,39 +15,60 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    exists,
     inspect,
     literal_column,
     select,
     true,
 )
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
-from ..access.models import IN_FORCE, ApiToken
-from ..access.tokens import Token, with_implied
+from ..access import tokens
+from ..access.models import NOT_REVOKED, ApiToken
 from ..columns import rows
 from ..database import lacks_schema, reading
-from ..maintenance.bypass.models import Bypass
 from ..maintenance.models import MaintenanceWindow
 from ..maintenance.schedule import Window, is_sound
-from ..settings.models import SystemSettings, shown
+from ..settings.models import SHOWN, SystemSettings
 from ..version import LiveState
-from .snapshot import Snapshot, build
+from .snapshot import Mark, Snapshot, build
 
-Mark = tuple[int, str]  # the version and the Alembic revision: what both are for, a loaded state is current
+
+class row_version(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is
+    """What changes with every UPDATE of the settings row, whatever triggers are off; null where there is none."""
+
+    type = String()
+    inherit_cache = True
+
+
+@compiles(row_version, "postgresql")
+def _row_version_postgresql(element: row_version, compiler: Any, **kw: Any) -> str:
+    return f"{SystemSettings.__tablename__}.xmin::text"
+
+
+@compiles(row_version, "sqlite")
+def _row_version_sqlite(element: row_version, compiler: Any, **kw: Any) -> str:
+    return "NULL"
+
 
 ALEMBIC_VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32)))
 ALEMBIC_REVISION = select(ALEMBIC_VERSION.c.version_num).limit(literal_column("1")).scalar_subquery()
-TOKENS = select(ApiToken.id, ApiToken.name, ApiToken.digest, ApiToken.scopes, ApiToken.expires_at).where(IN_FORCE)
-BYPASSES = select(Bypass.digest, Bypass.expires_at)
-WINDOWS = select(*MaintenanceWindow.__table__.columns).order_by(MaintenanceWindow.starts_at, MaintenanceWindow.id)
+TOKENS = select(
+    ApiToken.id, ApiToken.name, ApiToken.digest, ApiToken.scopes, ApiToken.created_at, ApiToken.expires_at
+).where(NOT_REVOKED)
+WINDOWS = select(*(MaintenanceWindow.__table__.c[field.name] for field in fields(Window))).order_by(
+    MaintenanceWindow.starts_at, MaintenanceWindow.id
+)
+# The columns are those of Mark. Without a settings row there is none: nothing can be loaded.
+MARK = select(LiveState.version, ALEMBIC_REVISION, SystemSettings.revision, row_version()).select_from(
+    LiveState.__table__.join(SystemSettings.__table__, true())
+)
 # One statement: one view of the database, and one round trip. The row is there also where there are no settings.
-STATE = select(ALEMBIC_REVISION, LiveState.version, rows(TOKENS), rows(BYPASSES), rows(WINDOWS), *shown()).select_from(
+STATE = select(LiveState.version, ALEMBIC_REVISION, row_version(), rows(TOKENS), rows(WINDOWS), *SHOWN).select_from(
     LiveState.__table__.outerjoin(SystemSettings.__table__, true())
 )
-# No row where there are no settings: TRUNCATE raises no version.
-MARK = select(LiveState.version, ALEMBIC_REVISION).where(exists().select_from(SystemSettings))
-NAMES = [column.key for column in shown()]
+NAMES = [column.key for column in SHOWN]
 
 logger = logging.getLogger(__name__)
 
@@ -77,27 +97,25 @@ def read(engine: Engine) -> Reading:
 
 
 def read_within(connection: Connection) -> Reading:
-    """`read`, in a transaction that is open already."""
+    """Do what `read` does, in a transaction that is open already."""
     state = connection.execute(STATE).one_or_none()
     if state is None:
         return Reading(connection.scalar(select(ALEMBIC_REVISION)), None)
-    alembic_revision, version, tokens, bypasses, windows, *values = state
+    version, alembic, row, known, windows, *values = state
     settings = dict(zip(NAMES, values, strict=True))
     if settings["id"] is None:
-        return Reading(alembic_revision, None)
+        return Reading(alembic, None)
     snapshot = build(
-        version,
+        Mark(version, alembic, settings["revision"], row),
         settings,
-        tokens={identifier: _token(*rest) for identifier, *rest in tokens},
-        bypasses=dict(bypasses),
-        windows=[_window(row) for row in windows],
-        now=datetime.now(UTC),
+        tokens=map(tokens.load, known),
+        windows=[_window(window) for window in windows],
     )
-    return Reading(alembic_revision, snapshot)
+    return Reading(alembic, snapshot)
 
 
 def read_mark(engine: Engine) -> Mark | None:
-    """What the database is at, None where it has no state to load; raises as `read` does."""
+    """Return where the database stands, None where it has no state to load; raises as `read` does."""
     try:
         with reading(engine) as connection:
             return as_mark(connection.execute(MARK).all())
@@ -107,13 +125,13 @@ def read_mark(engine: Engine) -> Mark | None:
     return None
 
 
-def as_mark(rows: Sequence[Sequence[Any]]) -> Mark | None:
-    """The mark in what MARK selects."""
-    return (rows[0][0], rows[0][1]) if rows else None
+def as_mark(found: Sequence[Sequence[Any]]) -> Mark | None:
+    """Return the mark in what MARK selects."""
+    return Mark(*found[0]) if found else None
 
 
 def alembic_revision(engine: Engine) -> str | None:
-    """The Alembic revision that the database is at, None where it was never migrated."""
+    """Return the Alembic revision that the database is at, None where it was never migrated."""
     with reading(engine) as connection:
         if not inspect(connection).has_table(ALEMBIC_VERSION.name):
             return None
@@ -121,12 +139,8 @@ def alembic_revision(engine: Engine) -> str | None:
         return revision
 
 
-def _token(name: str, digest: str, scopes: str, expires_at: datetime | None) -> Token:
-    return Token(name, digest, with_implied(scopes), expires_at)
-
-
-def _window(row: tuple[Any, ...]) -> Window:
-    window = Window(*row)
+def _window(row: dict[str, Any]) -> Window:
+    window = Window(**row)
     if not is_sound(window):
         _complain(window)
     return window
@@ -134,5 +148,5 @@ def _window(row: tuple[Any, ...]) -> Window:
 
 @cache
 def _complain(window: Window) -> None:
-    """Say it once, not with every reading."""
+    """Log it once, not with every reading."""
     logger.error("window %s has a time zone or rule that cannot be read: only its first time counts", window.id)

@@ -1,4 +1,4 @@
-"""Where a watcher hears of changes: NOTIFY on PostgreSQL, a poll where LISTEN fails, the file's counter on SQLite."""
+"""How a watcher hears of changes: NOTIFY on PostgreSQL, a poll where LISTEN fails, the file's counter on SQLite."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import select
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,12 +17,16 @@ import psycopg2
 import psycopg2.errors
 from sqlalchemy import Engine, func
 from sqlalchemy import select as sql_select
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..database import LIMIT_STATEMENT, NoFile, open_file, time_limit, wait_until
+from ..database import LIMIT_STATEMENT
+from ..deadline import time_limit, wait
 from ..errors import one_line
-from .loader import MARK, Mark, as_mark, read_mark
+from ..sqlite import NoFile, open_file
+from .loader import MARK, as_mark, read_mark
+from .snapshot import Mark
 
 CHANNEL = "dop_be"
 ANSWER_SECONDS = 1.5  # how long the listener's connection may take for anything: longer means frozen
@@ -31,13 +35,15 @@ SELF_TEST = "test "  # how the self-test's payloads begin; all others are versio
 SQLITE_POLL_SECONDS = 0.05
 POLL_SECONDS = 0.25  # where LISTEN does not work
 RETRY_FAILED, RETRY_DEAF = 5.0, 300.0  # seconds after which a polling watcher tries to listen again
+POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
+ASK = f"{LIMIT_STATEMENT}; {MARK.compile(dialect=POSTGRESQL)}"
 ERRORS = (psycopg2.Error, SQLAlchemyError, sqlite3.Error, OSError)
 
 logger = logging.getLogger(__name__)
 
 
 class Reopen(Exception):
-    """The feed has to be opened again, and nothing is wrong."""
+    """The source must be opened again, and nothing is wrong."""
 
 
 class Wake:
@@ -70,69 +76,63 @@ class Wake:
         self._theirs.close()
 
 
-class Feed(Protocol):
-    """One open source of changes."""
+class Source(Protocol):
+    """An open source of changes."""
 
     def wait(self, seconds: float, loaded: Mark | None) -> bool:
         """Wait until the state may differ from the `loaded` one, or for `seconds`; whether it may differ.
 
         Raises:
-            Reopen: the source has to be opened again.
-            one of ERRORS: it is gone, and has to be opened again.
+            Reopen: the source must be opened again.
+            one of ERRORS: the database is lost; the source must be opened again.
         """
 
-
-class Feeds:
-    """Opens the feed that fits the database; what happens after that is heard, so read the state then."""
-
-    def __init__(self, engine: Engine, listen_url: URL) -> None:
-        self._engine, self._url = engine, listen_url
-        self._polling = False
-
-    @contextmanager
-    def open(self, wake: Wake) -> Iterator[Feed]:
-        """Open a feed for the block.
-
-        Raises:
-            one of ERRORS: the database does not answer.
-        """
-        if self._engine.dialect.name == "sqlite":
-            with closing(SQLiteFeed(str(self._engine.url.database), wake)) as feed:
-                yield feed
-        elif (listener := self._listener(wake)) is None:
-            yield PollFeed(self._engine, wake, RETRY_FAILED)
-        else:
-            with closing(listener):
-                if hears := listener.hears(self._engine):
-                    self._polling = False
-                    yield listener
-            if not hears:
-                self._warn("it hears nothing, as through a transaction pooler")
-                yield PollFeed(self._engine, wake, RETRY_DEAF)
-
-    def _listener(self, wake: Wake) -> Listener | None:
-        """A listener; None where only that fails, while the database itself answers."""
-        for last in (False, True):  # twice, since the database may just have come back
-            try:
-                return Listener(self._engine.dialect.create_connect_args(self._url)[1], wake)
-            except psycopg2.Error as error:
-                read_mark(self._engine)
-                if last:
-                    self._warn(one_line(error))
-        return None
-
-    def _warn(self, reason: str) -> None:
-        if not self._polling:
-            logger.warning(
-                "LISTEN does not work, polling every %s s instead; LISTEN_DATABASE_URL takes the URL of a direct"
-                " connection: %s",
-                POLL_SECONDS,
-                reason,
-            )
-        self._polling = True
+    def close(self) -> None:
+        """Release what it holds."""
 
 
-class SQLiteFeed:
+def open_source(engine: Engine, listen_url: URL, wake: Wake) -> Source:
+    """Open the right source. It reports changes made after it was opened, so read the state after opening.
+
+    Raises:
+        one of ERRORS: the database does not answer.
+    """
+    if engine.dialect.name == "sqlite":
+        return SQLiteFile(str(engine.url.database), wake)
+    try:
+        listener = _listener(engine, listen_url, wake)
+    except psycopg2.Error as error:
+        return Poll(engine, wake, RETRY_FAILED, one_line(error))
+    try:
+        if listener.hears(engine):
+            return listener
+    except BaseException:
+        listener.close()
+        raise
+    listener.close()
+    return Poll(engine, wake, RETRY_DEAF, "it hears nothing, as through a transaction pooler")
+
+
+def _listener(engine: Engine, listen_url: URL, wake: Wake) -> Listener:
+    """Connect a listener, trying twice, since the database may just have come back.
+
+    Raises:
+        psycopg2.Error: only that fails, while the database itself answers.
+        sqlalchemy.exc.SQLAlchemyError: the database does not answer.
+    """
+    arguments = engine.dialect.create_connect_args(listen_url)[1]
+    try:
+        return Listener(arguments, wake)
+    except psycopg2.Error:
+        read_mark(engine)
+    try:
+        return Listener(arguments, wake)
+    except psycopg2.Error:
+        read_mark(engine)
+        raise
+
+
+class SQLiteFile:
     """Watches the counter that SQLite raises with every commit of another connection (`PRAGMA data_version`)."""
 
     def __init__(self, path: str, wake: Wake) -> None:
@@ -172,7 +172,7 @@ class Listener:
         self._wake = wake
         self._connection = psycopg2.connect(**{**arguments, "application_name": "dop_be listener", "async_": 1})
         try:
-            wait_until(self._connection, time.monotonic() + ANSWER_SECONDS)
+            wait(self._connection, ANSWER_SECONDS)
             self._execute(f"LISTEN {CHANNEL}")
         except BaseException:
             self.close()
@@ -181,7 +181,7 @@ class Listener:
     def hears(self, engine: Engine) -> bool:
         """Send a notification through another connection and see whether it arrives: a transaction pooler swallows it.
 
-        What else arrives meanwhile needs no answer, since the state is read after this.
+        Other notifications may be dropped here: the state is read afterwards anyway.
         """
         payload = SELF_TEST + secrets.token_hex(8)
         with time_limit(), engine.connect() as connection:
@@ -200,7 +200,7 @@ class Listener:
             if self._wake.is_set:
                 return False
             # They come in the order of commits, so that the last one speaks for all.
-            if versions and (loaded is None or versions[-1] != str(loaded[0])):
+            if versions and (loaded is None or versions[-1] != str(loaded.version)):
                 return True
         return self._mark() != loaded
 
@@ -210,7 +210,7 @@ class Listener:
     def _payloads(self, seconds: float) -> list[str]:
         # What came along with the answer to a statement is here already, and makes nothing readable.
         if not self._connection.notifies and self._wake.wait(seconds, also=self._connection.fileno()):
-            wait_until(self._connection, time.monotonic() + ANSWER_SECONDS)
+            wait(self._connection, ANSWER_SECONDS)
         payloads = [notify.payload for notify in self._connection.notifies]
         self._connection.notifies.clear()
         return payloads
@@ -218,21 +218,22 @@ class Listener:
     def _mark(self) -> Mark | None:
         """Ask the database, which tells also that it is alive; None where it has no state to load."""
         try:
-            return as_mark(self._execute(f"{LIMIT_STATEMENT}; {MARK}"))
+            return as_mark(self._execute(ASK))
         except psycopg2.errors.UndefinedTable:
             return None
 
     def _execute(self, statement: str) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
             cursor.execute(statement)
-            wait_until(self._connection, time.monotonic() + ANSWER_SECONDS)
+            wait(self._connection, ANSWER_SECONDS)
             return cursor.fetchall() if cursor.description else []
 
 
-class PollFeed:
-    """Asks the database again and again, where LISTEN does not work; `retry` seconds later that is tried again."""
+class Poll:
+    """Asks the database again and again, where LISTEN does not work; `retry` seconds later LISTEN is tried again."""
 
-    def __init__(self, engine: Engine, wake: Wake, retry: float) -> None:
+    def __init__(self, engine: Engine, wake: Wake, retry: float, reason: str) -> None:
+        self.reason = reason  # why LISTEN does not work
         self._engine, self._wake = engine, wake
         self._retry_at = time.monotonic() + retry
 
@@ -245,3 +246,6 @@ class PollFeed:
             if not self._wake.is_set and read_mark(self._engine) != loaded:
                 return True
         return False
+
+    def close(self) -> None:
+        """Hold nothing."""

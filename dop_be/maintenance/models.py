@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import CheckConstraint, String
+from sqlalchemy import CheckConstraint, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..columns import UtcDateTime, enumeration, new_uuid
@@ -35,8 +34,9 @@ class MaintenanceWindow(Base):
     message: Mapped[str | None] = mapped_column(String(MESSAGE_LENGTH))
     timezone: Mapped[str] = mapped_column(String(ZONE_LENGTH), server_default="UTC")
     rrule: Mapped[str | None] = mapped_column(String(RULE_LENGTH))
-    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-
-    def values(self) -> dict[str, Any]:
-        """Every column's value by name."""
-        return {column.key: getattr(self, column.key) for column in self.__table__.columns}
+    ended_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, doc="When somebody last ended an occurrence of it early."
+    )
+    ad_hoc: Mapped[bool] = mapped_column(
+        server_default=false(), doc="Whether it was opened from now, by `on --for` or `until`, and not planned."
+    )

@@ -28,7 +28,7 @@ class Maintenance:
 
 
 def in_force(settings: Mapping[str, Any], occurrences: Sequence[Occurrence], now: datetime) -> Maintenance:
-    """The maintenance that these settings and the windows' occurrences, in order, put in force.
+    """Return the maintenance that these settings and the windows' occurrences, in order, put in force.
 
     The stricter mode wins, with its message; of equally strict ones the switch, then the window that opened first. The
     switch has no end, so while it is on there is none, also where a stricter window will close.
@@ -53,7 +53,7 @@ def in_force(settings: Mapping[str, Any], occurrences: Sequence[Occurrence], now
 
 
 def upcoming(occurrences: Sequence[Occurrence], now: datetime) -> Occurrence | None:
-    """The next occurrence to start, of several at once the strictest."""
+    """Return the next occurrence to start, of several at once the strictest."""
     later = [occurrence for occurrence in occurrences if occurrence.starts_at > now]
     return min(later, key=lambda found: (found.starts_at, found.window.mode != "full"), default=None)
 

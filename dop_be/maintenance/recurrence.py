@@ -57,12 +57,12 @@ class Recurrence:
     counted: bool
 
     def starts(self, since: datetime) -> Iterator[datetime]:
-        """The starts in order, from some start before `since`, or from the first."""
+        """Return the starts in order, from some start before `since`, or from the first."""
         rule = self.rule if self.counted else self.rule.replace(dtstart=self._anchor(since), until=self.until)
         return takewhile(END_OF_TIME.__gt__, rule)
 
     def _anchor(self, since: datetime) -> datetime:
-        """A moment shortly before `since` from which the rule goes on as from its start: whole periods are skipped.
+        """Return a moment shortly before `since` from which the rule goes on as from its start: periods are skipped.
 
         Asking a daily rule of five years ago for its next start would otherwise go through 1,800 days.
         """
@@ -103,7 +103,7 @@ def recurrence(text: str, start: datetime, zone: ZoneInfo) -> Recurrence:
 
 
 def rule_parts(text: str) -> dict[str, str]:
-    """The parts of a rule by name, in upper case and in their order.
+    """Return the parts of a rule by name, in upper case and in their order.
 
     Raises:
         InvalidRule: a part is unknown, twice, malformed, or does not go with another.
@@ -112,21 +112,21 @@ def rule_parts(text: str) -> dict[str, str]:
     for part in text.upper().removeprefix("RRULE:").split(";"):
         name, _, value = part.partition("=")
         if name not in PARTS:
-            raise InvalidRule(f"Takes {', '.join(PARTS)}, not {name[:20]!r}.")
+            raise InvalidRule(f"Expected {', '.join(PARTS)}, not {name[:20]!r}.")
         if name in parts or not re.fullmatch(PARTS[name], value, re.ASCII):
-            raise InvalidRule(f"{name} is there twice." if name in parts else f"{name} does not take {value[:40]!r}.")
+            raise InvalidRule(f"{name} is there twice." if name in parts else f"{name} cannot be {value[:40]!r}.")
         parts[name] = value
     if "FREQ" not in parts:
         raise InvalidRule(f"Needs FREQ={PARTS['FREQ']}.")
     if {"COUNT", "UNTIL"} <= parts.keys():
-        raise InvalidRule("Takes COUNT or UNTIL, not both.")
+        raise InvalidRule("Expected COUNT or UNTIL, not both.")
     if parts["FREQ"] in {"DAILY", "WEEKLY"} and re.search(r"\d", parts.get("BYDAY", "")):
         raise InvalidRule(f"A number in BYDAY does not go with FREQ={parts['FREQ']}.")
     return parts
 
 
 def _explicit(parts: dict[str, str], start: datetime) -> dict[str, str]:
-    """The rule with the days said that it takes from its start, so that it means the same from another anchor."""
+    """Return the rule with the days that follow from its start written out, so that it may begin later."""
     if parts["FREQ"] in {"DAILY", "WEEKLY"} or {"BYDAY", "BYMONTHDAY"} & parts.keys():
         return parts
     month = {} if parts["FREQ"] == "MONTHLY" or "BYMONTH" in parts else {"BYMONTH": str(start.month)}
@@ -134,7 +134,7 @@ def _explicit(parts: dict[str, str], start: datetime) -> dict[str, str]:
 
 
 def _until(text: str, zone: ZoneInfo) -> datetime:
-    """The last moment that UNTIL leaves, on the zone's clock; a date leaves the whole day."""
+    """Return the last moment that UNTIL leaves, on the zone's clock; a date leaves the whole day."""
     try:
         if text.endswith("Z"):
             moment = datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -143,4 +143,4 @@ def _until(text: str, zone: ZoneInfo) -> datetime:
             return datetime.strptime(text, "%Y%m%dT%H%M%S")  # noqa: DTZ007 - local, as all times here
         return datetime.strptime(text, "%Y%m%d") + timedelta(days=1, microseconds=-1)  # noqa: DTZ007 - same
     except (ValueError, OverflowError) as error:
-        raise InvalidRule(f"UNTIL does not take {text!r}.") from error
+        raise InvalidRule(f"UNTIL cannot be {text!r}.") from error

@@ -22,13 +22,16 @@ from .recurrence import InvalidRule, Recurrence, recurrence
 MOST_WINDOWS = 100
 LONGEST = timedelta(days=31)
 FURTHEST = timedelta(days=3653)
-HORIZON = timedelta(days=4)  # how far a day's expansion goes; a process makes a new one when the UTC day is over
+HORIZON = timedelta(days=4)  # how far the expansion for a UTC day goes
 TRIAL = timedelta(days=366)  # within which occurrences of one window may not touch each other
 
 
 @dataclass(frozen=True)
 class Window:
-    """A planned maintenance; `ended_at` is when somebody last ended an occurrence of it early."""
+    """A planned maintenance, or one that was opened `ad_hoc`.
+
+    `ended_at` is when somebody last ended an occurrence of it early.
+    """
 
     id: uuid.UUID
     starts_at: datetime
@@ -38,6 +41,7 @@ class Window:
     timezone: str = "UTC"
     rrule: str | None = None
     ended_at: datetime | None = None
+    ad_hoc: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def occurrences(window: Window, since: datetime) -> Iterator[Occurrence]:
 
 @lru_cache(maxsize=1024)
 def expand(window: Window, day: datetime) -> tuple[Occurrence, ...]:
-    """The occurrences from the beginning of `day` to the horizon, and the one after it."""
+    """Return the occurrences from the beginning of `day` to the horizon, and the one after it."""
     found = []
     for occurrence in occurrences(window, day):
         found.append(occurrence)
@@ -76,14 +80,14 @@ def expand(window: Window, day: datetime) -> tuple[Occurrence, ...]:
 
 
 def expand_all(windows: Iterable[Window], now: datetime) -> tuple[Occurrence, ...]:
-    """The occurrences of every window in order, good for the UTC day of `now` and three more."""
+    """Return the occurrences of every window in order, good for the UTC day of `now` and three more."""
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     found = (occurrence for window in windows for occurrence in expand(window, day))
     return tuple(sorted(found, key=lambda found: (found.starts_at, found.ends_at, found.window.id)))
 
 
 def current(window: Window, now: datetime) -> Occurrence | None:
-    """The occurrence that is open at `now`, else the next one, None where the window is over."""
+    """Return the occurrence that is open at `now`, else the next one, None where the window is over."""
     return next(occurrences(window, now), None)
 
 
@@ -107,7 +111,7 @@ def plan(  # noqa: PLR0913 - the fields of a window
     timezone: str | None = None,
     rrule: str | None = None,
 ) -> Window:
-    """A new window; naive times are those of `timezone`'s clock.
+    """Return a new window; naive times are those of `timezone`'s clock.
 
     Raises:
         InvalidInput: the window makes no sense, or not the sense that its times seem to say.
@@ -135,7 +139,7 @@ def plan(  # noqa: PLR0913 - the fields of a window
 
 
 def zone(name: str) -> ZoneInfo:
-    """The zone of an IANA name.
+    """Return the zone of an IANA name.
 
     Raises:
         InvalidInput: there is none of that name.
@@ -143,11 +147,11 @@ def zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:  # OSError for a folder of zones, such as "America"
-        raise _wrong("timezone", f"{name[:40]!r} is no IANA time zone, such as Europe/Berlin.") from error
+        raise _wrong("timezone", f"{name[:40]!r} is not an IANA time zone; try Europe/Berlin.") from error
 
 
 def utc(moment: datetime, place: ZoneInfo) -> datetime:
-    """A moment in UTC; of a naive one, what the clock of `place` shows then for the first time, or would (PEP 495)."""
+    """Return a moment in UTC; a naive one is read on the clock of `place`, of two such times the first (PEP 495)."""
     return (moment if moment.tzinfo else moment.replace(tzinfo=place, fold=0)).astimezone(UTC)
 
 
@@ -182,7 +186,7 @@ def _check_rule(text: str, given: datetime, begin: datetime, end: datetime, plac
         raise _wrong("rrule", str(error)) from error
     shown = _local(end, place) - start
     if any(later - earlier <= shown for earlier, later in pairwise(takewhile((start + TRIAL).__gt__, starts))):
-        raise _wrong("rrule", "Begins again before the window is over: it would never be open again.")
+        raise _wrong("rrule", "Recurs before it ends; occurrences must not overlap.")
 
 
 def _local(moment: datetime, place: ZoneInfo) -> datetime:

@@ -22,7 +22,7 @@ class Moment(Timestamp):
     """RFC 3339, seconds optional, or the same without an offset, which is read as naive."""
 
     default_error_messages = {
-        "invalid": "Takes RFC 3339, such as 2026-12-01T02:00:00+01:00, or that without the offset."
+        "invalid": "Expected RFC 3339, such as 2026-12-01T02:00:00+01:00, or that without the offset."
     }
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
@@ -40,7 +40,7 @@ class Moment(Timestamp):
 class AbsoluteMoment(Moment):
     """RFC 3339 with an offset."""
 
-    default_error_messages = {"invalid": "Takes RFC 3339 with an offset, such as 2026-12-01T02:00:00+01:00."}
+    default_error_messages = {"invalid": "Expected RFC 3339 with an offset, such as 2026-12-01T02:00:00+01:00."}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
         moment = super()._deserialize(value, attr, data, **kwargs)
@@ -65,7 +65,7 @@ class SwitchSchema(KindSchema):
     @validates_schema
     def _ends_only_what_begins(self, wanted: dict[str, Any], **kwargs: Any) -> None:
         if wanted["until"] is not None and not wanted["active"]:
-            raise ValidationError("Goes with active: true alone.", "until")
+            raise ValidationError('Only allowed with "active": true.', "until")
 
 
 class WindowSchema(KindSchema):
@@ -102,13 +102,13 @@ class MaintenanceSchema(StrictSchema):
 
 
 def dump_window(window: Window) -> dict[str, Any]:
-    """The contract's window object."""
+    """Return the contract's window object."""
     body: dict[str, Any] = WINDOW.dump(window)
     return body
 
 
 def dump_occurrence(occurrence: Occurrence) -> dict[str, Any]:
-    """The window object with the times of this occurrence."""
+    """Return the window object with the times of this occurrence."""
     times = {"starts_at": occurrence.starts_at, "ends_at": occurrence.ends_at}
     return {**dump_window(occurrence.window), **{name: WINDOW.fields[name].serialize(name, times) for name in times}}
 

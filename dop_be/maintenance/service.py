@@ -1,32 +1,33 @@
-"""Turning maintenance on and off, and planning it."""
+"""Turn maintenance on and off, and plan it."""
 
 from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, event, select
-from sqlalchemy.orm import Mapper, Session
+from flask import Flask
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
 
-from ..database import Attribution
-from ..errors import InvalidInput, NotFound
+from ..database import Author, writing
+from ..errors import InvalidInput, NotFound, RevisionConflict
 from ..fields import timestamp
-from ..live import writing
-from ..live.snapshot import Phase, phase
-from ..settings import recording  # noqa: F401 - its listener records changes on SQLite
-from ..settings.models import SystemSettings
-from ..settings.service import locked_row
-from ..version import raise_version
+from ..history import service as history
+from ..settings import service as settings
+from ..settings.models import MODES
 from .models import MaintenanceWindow
-from .schedule import MOST_WINDOWS, Occurrence, Window, current, expand_all, plan
+from .schedule import MOST_WINDOWS, Occurrence, Window, current, plan
+from .schemas import WINDOW
+from .timeline import Phase, phase
+
+TABLE = MaintenanceWindow.__table__
+KEPT = timedelta(days=1)  # a window that is over stays readable for this long
 
 logger = logging.getLogger(__name__)
-
-KEPT = timedelta(days=1)  # a window that is over stays readable for this long
 
 
 @dataclass(frozen=True)
@@ -39,102 +40,126 @@ class Outcome:
 
 
 def switch(
-    by: Attribution, *, active: bool, mode: str = "full", message: str | None = None, until: datetime | None = None
+    by: Author,
+    *,
+    active: bool,
+    until: datetime | None = None,
+    expected: Collection[str] | None = None,
+    **named: str | None,
 ) -> Outcome:
     """Put this in force: with `until` by a window from now, else by the switch; off also ends what is open now.
 
     What already is changes nothing.
 
+    Args:
+        by: who switches.
+        active: on or off.
+        until: when it ends by itself; only with `active`.
+        expected: the ETags of the state that may be replaced; None: any.
+        named: `mode` and `message`; what is not named stays while it is on, and takes its default while it is off.
+
     Raises:
+        RevisionConflict: another state is in force than `expected`.
         InvalidInput, SettingsMissing, DatabaseUnavailable: nothing was changed.
     """
-    wanted = {"is_maintain": active, "maintenance_mode": mode, "maintenance_message": message}
     with writing(by) as session:
-        row = locked_row(session)
+        before = settings.locked_row(session)
         now = datetime.now(UTC)  # not before the lock: what another writer opened meanwhile is open now
         windows = _windows(session)
-        opened, ended = None, []
+        _check(phase(before, windows, now.timestamp()), expected)
+        after, opened, ended = before, None, []
         if until is not None:
-            opened = _open(session, windows, _from_now(now, until, mode, message), now)
-            changed = opened is not None
+            opened = _open(session, windows, until, named, now)
         else:
             ended = [] if active else _end_open(session, windows, now)
-            changed = _set(session, row, wanted) or bool(ended)
-        outcome = Outcome(_phase(row, _windows(session), now), changed, ended)
+            after = settings.write(session, before, _wanted(before, active, named))
+        state = phase(after, _windows(session), now.timestamp())
+    moved = settings.Outcome(before, after)
+    settings.log(moved, by)
     for happened, found in [("opened", opened), *(("ended", occurrence.window) for occurrence in ended)]:
         if found is not None:
-            _tell(happened, found, by)
-    return outcome
+            _log(happened, found, by)
+    return Outcome(state, bool(moved.changed or opened or ended), ended)
 
 
-def schedule(by: Attribution, **planned: Any) -> Window:
+def _check(state: Phase, expected: Collection[str] | None) -> None:
+    if expected is not None and state.document.etag not in expected:
+        raise RevisionConflict("Another state is in force by now.", state.document.etag)
+
+
+def _wanted(before: Mapping[str, Any], active: bool, named: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return the switch's fields."""
+    if active and before["is_maintain"]:
+        kept = {"mode": before["maintenance_mode"], "message": before["maintenance_message"]}
+    else:
+        kept = {"mode": MODES[0], "message": None}
+    wanted = {**kept, **named}
+    return {"is_maintain": active, "maintenance_mode": wanted["mode"], "maintenance_message": wanted["message"]}
+
+
+def schedule(by: Author, **planned: Any) -> Window:
     """Plan a window; the arguments are those of `schedule.plan`.
 
     Raises:
         InvalidInput, SettingsMissing, DatabaseUnavailable: nothing was stored.
     """
     with writing(by) as session:
-        locked_row(session)
+        settings.locked_row(session)
         now = datetime.now(UTC)  # as in `switch`
         window = plan(now, **planned)
         _add(session, _windows(session), window, now)
-    _tell("planned", window, by)
+    _log("planned", window, by)
     return window
 
 
-def cancel(by: Attribution, identifier: uuid.UUID) -> Window:
-    """Delete a window, which ends it where it is open.
+def cancel(by: Author, identifier: uuid.UUID) -> Window | None:
+    """Delete a window, which ends it where it is open; return None where it is gone already.
 
     Raises:
-        NotFound, SettingsMissing, DatabaseUnavailable: nothing was changed.
+        NotFound: there never was such a window.
+        SettingsMissing, DatabaseUnavailable: nothing was changed.
     """
     with writing(by) as session:
-        locked_row(session)
-        row = session.get(MaintenanceWindow, identifier)
-        if row is None:
+        settings.locked_row(session)
+        window = next((known for known in _windows(session) if known.id == identifier), None)
+        if window is None:
+            if history.knows(session, "window", str(identifier)):
+                return None
             raise NotFound("There is no such window.")
-        window = Window(**row.values())
-        session.delete(row)
-    _tell("cancelled", window, by)
+        _delete(session, [window])
+    _log("cancelled", window, by)
     return window
 
 
-def _tell(happened: str, window: Window, by: Attribution) -> None:
+def _log(happened: str, window: Window, by: Author) -> None:
     """Log a change to a window, as each change to the settings is."""
     times = {"starts_at": timestamp(window.starts_at), "ends_at": timestamp(window.ends_at), "rrule": window.rrule}
     logger.info("window %s", happened, extra={**asdict(by), "window": str(window.id), **times})
 
 
-def _from_now(now: datetime, until: datetime, mode: str, message: str | None) -> Window:
+def _windows(session: Session) -> list[Window]:
+    columns = [TABLE.c[field.name] for field in fields(Window)]
+    return [Window(**row) for row in session.execute(select(*columns)).mappings()]
+
+
+def _open(
+    session: Session, windows: list[Window], until: datetime, named: Mapping[str, str | None], now: datetime
+) -> Window | None:
+    """Open a window until then, or move the end of the one that was opened so and is open; None: it is so already."""
+    known = next((window for window in windows if window.ad_hoc and window.starts_at <= now < window.ends_at), None)
+    kept: dict[str, Any] = {} if known is None else {"mode": known.mode, "message": known.message}
     try:
-        return plan(now, starts_at=now, ends_at=until, mode=mode, message=message)
+        planned = plan(now, starts_at=now, ends_at=until, **{**kept, **named})
     except InvalidInput as error:
         raise InvalidInput({"until": error.errors["ends_at"]}) from error
-
-
-def _windows(session: Session) -> list[Window]:
-    return [Window(**row.values()) for row in session.scalars(select(MaintenanceWindow))]
-
-
-def _phase(row: SystemSettings, windows: list[Window], now: datetime) -> Phase:
-    return phase(row.values(), expand_all(windows, now), now)
-
-
-def _set(session: Session, row: SystemSettings, wanted: dict[str, Any]) -> bool:
-    before = row.revision
-    for name, value in wanted.items():
-        setattr(row, name, value)
-    session.flush()
-    return row.revision != before
-
-
-def _open(session: Session, windows: list[Window], window: Window, now: datetime) -> Window | None:
-    """Add a window and return it, unless one like it is open already and closes when it would."""
-    for known in windows:
-        if known.starts_at <= now and replace(known, id=window.id, starts_at=window.starts_at) == window:
-            return None
-    _add(session, windows, window, now)
-    return window
+    if known is None:
+        _add(session, windows, replace(planned, ad_hoc=True), now)
+        return planned
+    wanted = replace(planned, id=known.id, starts_at=known.starts_at, ad_hoc=True)
+    if wanted == known:
+        return None
+    _update(session, known, wanted)
+    return wanted
 
 
 def _add(session: Session, windows: list[Window], window: Window, now: datetime) -> None:
@@ -142,29 +167,41 @@ def _add(session: Session, windows: list[Window], window: Window, now: datetime)
     over = [known for known in windows if current(known, now) is None]
     if len(windows) - len(over) >= MOST_WINDOWS:
         raise InvalidInput({"_schema": [f"{MOST_WINDOWS} windows are planned already; cancel one first."]})
-    for known in over:
-        if current(known, now - KEPT) is None:
-            session.delete(session.get_one(MaintenanceWindow, known.id))
-    session.add(MaintenanceWindow(**asdict(window)))
-    session.flush()
+    _delete(session, [known for known in over if current(known, now - KEPT) is None])
+    session.execute(insert(MaintenanceWindow).values(asdict(window)))
+    history.record(session, "window", str(window.id), None, recordable(window))
 
 
 def _end_open(session: Session, windows: list[Window], now: datetime) -> list[Occurrence]:
     """End what is open: a window that recurs begins again at its next time, any other is deleted."""
     ended = [found for window in windows if (found := current(window, now)) and found.is_open(now)]
-    for occurrence in ended:
-        row = session.get_one(MaintenanceWindow, occurrence.window.id)
-        if row.rrule is None:
-            session.delete(row)
-        else:
-            row.ended_at = now
-    session.flush()
+    windows = [occurrence.window for occurrence in ended]
+    _delete(session, [window for window in windows if window.rrule is None])
+    for window in windows:
+        if window.rrule is not None:
+            _update(session, window, replace(window, ended_at=now))
     return ended
 
 
-def _raise_version(mapper: Mapper[Any], connection: Connection, row: MaintenanceWindow) -> None:
-    raise_version(connection)
+def _update(session: Session, before: Window, after: Window) -> None:
+    session.execute(update(MaintenanceWindow).where(TABLE.c.id == before.id).values(asdict(after)))
+    history.record(session, "window", str(before.id), recordable(before), recordable(after))
 
 
-for moment in ("after_insert", "after_update", "after_delete"):
-    event.listen(MaintenanceWindow, moment, _raise_version)
+def _delete(session: Session, windows: Collection[Window]) -> None:
+    if windows:
+        session.execute(delete(MaintenanceWindow).where(TABLE.c.id.in_([window.id for window in windows])))
+    for window in windows:
+        history.record(session, "window", str(window.id), recordable(window), None)
+
+
+def recordable(window: Window) -> dict[str, Any]:
+    """Return a window's fields but the id, as JSON shows them."""
+    values = {name: value for name, value in asdict(window).items() if name != "id"}
+    return {name: timestamp(value) if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+def init_app(app: Flask) -> None:
+    """Say how the history shows windows."""
+    times = dict.fromkeys(("starts_at", "ends_at", "ended_at"), WINDOW.fields["starts_at"])
+    history.describe(app, "window", times)

@@ -12,9 +12,10 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from flask import Blueprint, Config, Flask, Response, current_app, jsonify
 
-from ..database import lacks_file
-from ..errors import PROBLEM, problem
-from ..live import Live, Status, live
+from ..documents import PROBLEM, problem
+from ..live import Live, live
+from ..live.snapshot import Snapshot
+from ..sqlite import lacks_file
 from ..web.exemption import exempt
 
 bp = exempt(Blueprint("health", __name__))
@@ -45,14 +46,14 @@ def readyz() -> Response:
 
 
 def measures(state: Live) -> dict[str, Any]:
-    """How old the state is that requests are answered from, in seconds, and which it is."""
+    """Return how old the state is that requests are answered from, in seconds, and which it is."""
     confirmed_at = state.status.confirmed_at
     age = None if confirmed_at is None else round(time.monotonic() - confirmed_at, 3)
     return {"state_age": age, "version": state.version, "alembic_revision": state.status.alembic_revision}
 
 
 def findings(state: Live, config: Config) -> tuple[list[str], list[str]]:
-    """What keeps this process from serving, and what is only worth a note, as sentences without a full stop."""
+    """Return what keeps this process from serving, and what is only worth a note, as sentences without a full stop."""
     faults, notes = [], []
     status = state.status
     if status.confirmed_at is None:
@@ -70,7 +71,7 @@ def findings(state: Live, config: Config) -> tuple[list[str], list[str]]:
 
 @cache
 def compare(found: str | None, migrations: Path) -> tuple[list[str], list[str]]:
-    """Faults and notes about the Alembic revision that the database is at, against the newest one of this code."""
+    """Return faults and notes about the Alembic revision that the database is at, against this release's newest."""
     head = (migrations / "head.txt").read_text().strip()
     if found == head:
         return [], []
@@ -85,11 +86,16 @@ def compare(found: str | None, migrations: Path) -> tuple[list[str], list[str]]:
 
 
 def init_app(app: Flask) -> None:
+    """Serve the checks, and log a database of another release."""
     app.register_blueprint(bp)
 
-    def report(status: Status) -> None:
-        faults, notes = compare(status.alembic_revision, app.config["MIGRATIONS"])
+    def report(before: Snapshot | None, after: Snapshot) -> None:
+        """Log it when the database is, or came to be, at another Alembic revision than this release."""
+        found = after.mark.alembic_revision
+        if before is not None and before.mark.alembic_revision == found:
+            return
+        faults, notes = compare(found, app.config["MIGRATIONS"])
         for line in faults + notes:
             logger.warning("%s", line)
 
-    app.extensions["live"].on_alembic_revision = report
+    app.extensions["live"].subscribe(report)

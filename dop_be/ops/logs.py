@@ -11,8 +11,8 @@ import structlog
 from flask import Flask, Response, has_request_context, request
 from structlog.typing import EventDict, WrappedLogger
 
-from ..access.attribution import request_id
 from ..maintenance.policy import SAFE_METHODS
+from ..web.http import request_id
 
 LOGGERS = ("dop_be", "sqlalchemy")  # gunicorn's and Alembic's keep their own handlers and format
 # Nothing of ours logs these; an error of some library that quotes its input might.
@@ -20,7 +20,7 @@ SECRETS = r"\bdop_[0-9a-f]{8}_\w+|(?<=[Bb]earer )[\w.~+/=-]+|(?<=://)[^/\s@]+(?=
 
 
 def init_app(app: Flask) -> None:
-    """Send the log to stderr; of several applications in one process, the last one's level and secrets are in force."""
+    """Send the log to stderr; with several apps in one process the last one's settings win."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter(app, terminal=sys.stderr.isatty()))
     for name in LOGGERS:
@@ -50,7 +50,7 @@ def _formatter(app: Flask, *, terminal: bool) -> structlog.stdlib.ProcessorForma
 
 
 def _add_request_id(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Looked up when a line is written, so that a request that writes none costs nothing."""
+    """Look the id up when a line is written, so that a request that writes none costs nothing."""
     if event.get("request_id") is None and has_request_context():
         event["request_id"] = request_id()
     return event

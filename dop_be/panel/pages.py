@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, current_app, render_template
+from flask import Blueprint, Flask
 
-from ..fields import timestamp
-from ..live import live
+from ..web.outer import current_phase
+from ..web.pages import facts, page
 
 bp = Blueprint("pages", __name__)
 
 
 @bp.get("/")
 def status() -> tuple[str, dict[str, str]]:
-    maintenance = live().require().maintenance
-    until = maintenance.until and timestamp(maintenance.until)
-    bypassing = maintenance.active and maintenance.mode == "full"
-    page = render_template("status.html", maintenance=maintenance, until=until, bypassing=bypassing)
-    return page, {"Cache-Control": "no-cache", **current_app.extensions["page_headers"]}
+    """Show what is in force."""
+    shown = page("status.html")
+    return shown.render(facts(current_phase().maintenance)), {"Cache-Control": "no-cache", **shown.headers}
 
 
 def init_app(app: Flask) -> None:
+    """Serve the page."""
     app.register_blueprint(bp)

@@ -6,9 +6,8 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, FetchedValue, String, event, false, func, text, true
+from sqlalchemy import CheckConstraint, String, event, false, func, text, true
 from sqlalchemy.orm import Mapped, TypeResolve, mapped_column
-from sqlalchemy.sql.elements import KeyedColumnElement
 from sqlalchemy.types import NullType, TypeEngine
 
 from ..columns import UtcDateTime, enumeration, new_uuid
@@ -16,6 +15,7 @@ from ..extensions import Base
 
 MODES = ("full", "read_only")
 MESSAGE_LENGTH = 500
+SWITCH = frozenset({"is_maintain", "maintenance_mode", "maintenance_message"})  # what `maintenance on` and `off` move
 
 PUBLIC = {"public": True}  # shown to anyone; a column without it is shown to holders of settings:read alone
 RECORDED = {"public": True, "read_only": True}  # written by the database with each change, by nobody else
@@ -63,39 +63,22 @@ class SystemSettings(Base):
         String(MESSAGE_LENGTH), doc="What visitors are told during maintenance.", info=PUBLIC
     )
     maintenance_since: Mapped[datetime | None] = mapped_column(
-        UtcDateTime, server_onupdate=FetchedValue(), doc="When the switch was last flipped.", info=RECORDED
+        UtcDateTime, doc="When the switch was last flipped.", info=RECORDED
     )
     revision: Mapped[int] = mapped_column(
-        server_default=text("1"), server_onupdate=FetchedValue(), doc="Grows by one with every change.", info=RECORDED
+        server_default=text("1"), doc="Grows by one with every change.", info=RECORDED
     )
     updated_at: Mapped[datetime] = mapped_column(
         UtcDateTime,
         server_default=func.now(),
-        server_onupdate=FetchedValue(),
         doc="When the settings last changed.",
         info=RECORDED,
     )
-    updated_by: Mapped[str | None] = mapped_column(
-        String(200), server_onupdate=FetchedValue(), doc="Who changed them.", info={"read_only": True}
-    )
+    updated_by: Mapped[str | None] = mapped_column(String(200), doc="Who changed them.", info={"read_only": True})
 
-    # The compare-and-set: UPDATE … WHERE revision = :seen RETURNING revision. The database counts, not the mapper.
-    __mapper_args__ = {
-        "version_id_col": revision,
-        "version_id_generator": False,
-        "eager_defaults": True,
-    }
-
-    def values(self) -> dict[str, Any]:
-        """Every column's value by name, the internal ones left out."""
-        return {column.key: getattr(self, column.key) for column in shown()}
+    # Add further settings above this line: docs/migrations.md, "Add a setting".
 
 
-def shown() -> list[KeyedColumnElement[Any]]:
-    """The columns that users see, in their order."""
-    return [column for column in SystemSettings.__table__.columns if not column.info.get("internal")]
-
-
-def writable() -> list[KeyedColumnElement[Any]]:
-    """The columns that users may change."""
-    return [column for column in shown() if not column.info.get("read_only")]
+# The columns that users see, in their order, and those of them that users may change.
+SHOWN = [column for column in SystemSettings.__table__.columns if not column.info.get("internal")]
+WRITABLE = [column for column in SHOWN if not column.info.get("read_only")]

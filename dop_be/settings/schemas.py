@@ -15,6 +15,7 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 from sqlalchemy.types import TypeEngine
 
 from ..columns import ExactNumeric, UtcDateTime
+from ..documents import Document, document
 from ..errors import InvalidInput, UnsupportedColumn
 from ..fields import (
     Digits,
@@ -27,7 +28,7 @@ from ..fields import (
     Timestamp,
     parse,
 )
-from .models import shown
+from .models import SHOWN
 
 LARGEST_REVISION = 2**31 - 1  # of its column
 BITS: dict[type[TypeEngine[Any]], int] = {SmallInteger: 16, Integer: 32, BigInteger: 64}
@@ -60,7 +61,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
         if not separator:
-            raise InvalidInput({assignment: ["Takes NAME=VALUE."]})
+            raise InvalidInput({assignment: ["Expected NAME=VALUE."]})
         values[name] = text
         if isinstance(FIELDS.get(name), NOT_TEXT) or text == "null":
             with suppress(ValueError):
@@ -69,7 +70,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def dump(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as JSON shows them, in the order of their columns."""
+    """Return settings as JSON shows them, in the order of their columns."""
     return {name: FIELDS[name].serialize(name, values) for name in FIELDS if name in values}
 
 
@@ -126,20 +127,21 @@ def _is_accepted(column: KeyedColumnElement[Any]) -> bool:
     return type(kind) in KINDS
 
 
-class HistoryQuerySchema(StrictSchema):
-    """Which page of the history; `before` is a revision, exclusive."""
-
-    limit = fields.Integer(load_default=50, validate=Range(1, 200))
-    before = fields.Integer(load_default=None, validate=Range(1, LARGEST_REVISION))
-
-
-class RevertSchema(StrictSchema):
-    """Which revision to go back to."""
+class RevisionSchema(StrictSchema):
+    """Which revision to restore or to undo."""
 
     revision = StrictInteger(required=True, validate=Range(1, LARGEST_REVISION))
 
 
-FIELDS = {column.key: _field(column) for column in shown()}
+def settings_document(settings: Mapping[str, Any], *, private: bool) -> Document:
+    """Return the settings as anyone sees them, or with the private ones."""
+    body = dump(settings)
+    if not private:
+        body = {name: value for name, value in body.items() if name in PUBLIC}
+    return document(body, revision=settings["revision"])
+
+
+FIELDS = {column.key: _field(column) for column in SHOWN}
 SettingsSchema = StrictSchema.from_dict(FIELDS, name="Settings")
 SettingsChangeSchema = StrictSchema.from_dict(FIELDS, name="SettingsChange")
-PUBLIC = frozenset(column.key for column in shown() if column.info.get("public"))
+PUBLIC = frozenset(column.key for column in SHOWN if column.info.get("public"))

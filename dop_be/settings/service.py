@@ -2,97 +2,175 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from flask import Flask
+from sqlalchemy import func, select, update
+from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 
-from ..database import Attribution
-from ..errors import NotFound, RevisionConflict, SettingsMissing
+from ..database import Author, author, writing
+from ..errors import ChangedSince, NotFound, RevisionConflict, SettingsMissing
 from ..fields import parse
-from ..live import writing
-from ..live.snapshot import settings_document
-from . import recording  # noqa: F401 - its listener records changes on SQLite
-from .history import SettingsHistory, as_sent
-from .models import SystemSettings, writable
-from .schemas import SettingsChangeSchema
+from ..history import service as history
+from ..history.model import Change
+from .models import SHOWN, SWITCH, WRITABLE, SystemSettings
+from .schemas import FIELDS, SettingsChangeSchema, dump, settings_document
+
+Values = Mapping[str, Any]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Change:
-    """All settings before and after a write; the same where it changed nothing."""
+class Outcome:
+    """All settings before and after a write, the same where it changed nothing.
 
-    before: dict[str, Any]
-    after: dict[str, Any]
+    `gone` names what an old revision has and that is no setting today.
+    """
+
+    before: Values
+    after: Values
+    gone: list[str] = field(default_factory=list)
 
     @property
-    def names(self) -> list[str]:
-        """The settings that the write changed; the recorded columns, which follow every change, are left out."""
-        return [column.key for column in writable() if self.before[column.key] != self.after[column.key]]
+    def changed(self) -> list[str]:
+        """The settings that the write changed, without what the database records with each change."""
+        return [column.key for column in WRITABLE if self.before[column.key] != self.after[column.key]]
 
 
-def change(values: Mapping[str, Any], by: Attribution, *, expected: Collection[int] | None = None) -> Change:
-    """Set the named settings, already checked; what changes nothing makes no revision.
+def change(values: Values, by: Author, *, expected: Collection[int] | None = None) -> Outcome:
+    """Set the named settings, which are checked already; what changes nothing makes no revision.
 
     Raises:
         RevisionConflict: `expected` is given and does not hold the row's revision.
         SettingsMissing, InvalidInput, DatabaseUnavailable: nothing was changed.
     """
-    return _change(lambda _: values, by, expected)
+    return _change(lambda _session, _now: (values, []), by, expected)
 
 
-def revert(revision: int, by: Attribution, *, expected: Collection[int] | None = None) -> tuple[Change, list[str]]:
-    """Make a new revision with the values of an old one; a setting that came later keeps its value.
-
-    Returns: the change, and the names that the old revision has but that are no settings any more.
+def restore(revision: int, by: Author, *, expected: Collection[int] | None = None) -> Outcome:
+    """Make a new revision with the values of an old one. The switch, and settings that came later, stay as they are.
 
     Raises:
         NotFound: there is no such revision.
-        RevisionConflict, SettingsMissing, DatabaseUnavailable: as for `change`.
         InvalidInput: its values are not valid by today's rules.
+        RevisionConflict, SettingsMissing, DatabaseUnavailable: as for `change`.
     """
-    gone: list[str] = []
 
-    def recorded(session: Session) -> Mapping[str, Any]:
-        entry = session.get(SettingsHistory, revision)
-        if entry is None:
-            raise NotFound(f"There is no revision {revision}.")
-        known = {column.key for column in writable()}
-        gone.extend(sorted(entry.values.keys() - known))
-        values = {name: as_sent(name, entry.values[name]) for name in entry.values.keys() & known}
-        return parse(SettingsChangeSchema(), values)
+    def wanted(session: Session, _now: Values) -> tuple[Values, list[str]]:
+        return _checked(_entry(session, revision).values or {})
 
-    return _change(recorded, by, expected), gone
+    return _change(wanted, by, expected)
+
+
+def undo(revision: int, by: Author, *, expected: Collection[int] | None = None) -> Outcome:
+    """Make a new revision without what one revision changed; the switch stays as it is.
+
+    Raises:
+        NotFound: there is no such revision.
+        ChangedSince: later revisions changed some of it again.
+        InvalidInput: the values from before it are not valid by today's rules.
+        RevisionConflict, SettingsMissing, DatabaseUnavailable: as for `change`.
+    """
+
+    def wanted(session: Session, _now: Values) -> tuple[Values, list[str]]:
+        entry = _entry(session, revision)
+        former = {name: sides["from"] for name, sides in entry.changes.items() if name not in SWITCH}
+        if fields := history.changed_since(session, entry.id, sorted(former)):
+            raise ChangedSince(
+                f"Later revisions changed {', '.join(fields)} again: restore a revision, or set what you want.",
+                fields=fields,
+            )
+        return _checked(former)
+
+    return _change(wanted, by, expected)
+
+
+def _entry(session: Session, revision: int) -> Row[Any]:
+    """Return the change that made a revision; of two with one number, which only a restored database has, the later."""
+    query = select(Change.id, Change.changes, Change.values).where(Change.revision == revision)
+    found = session.execute(query.order_by(Change.id.desc()).limit(1)).first()
+    if found is None:
+        raise NotFound(f"There is no revision {revision}.")
+    return found
+
+
+def _checked(recorded: Values) -> tuple[Values, list[str]]:
+    """Return the recorded values that are settings today, without the switch's, and the names of the others."""
+    known = {column.key for column in WRITABLE}
+    kept = known - SWITCH
+    values = {name: history.as_sent(FIELDS[name], value) for name, value in recorded.items() if name in kept}
+    return parse(SettingsChangeSchema(), values), sorted(recorded.keys() - known)
 
 
 def _change(
-    values: Callable[[Session], Mapping[str, Any]], by: Attribution, expected: Collection[int] | None
-) -> Change:
+    wanted: Callable[[Session, Values], tuple[Values, list[str]]], by: Author, expected: Collection[int] | None
+) -> Outcome:
     with writing(by) as session:
-        row = locked_row(session)
-        if expected is not None and row.revision not in expected:
-            raise RevisionConflict(
-                f"The settings are at revision {row.revision} by now.",
-                etag=settings_document(row.values(), private=True).etag,
-            )
-        before = row.values()
-        for name, value in values(session).items():
-            setattr(row, name, value)
-        session.flush()
-        return Change(before, row.values())
+        now = locked_row(session)
+        if expected is not None and now["revision"] not in expected:
+            etag = settings_document(now, private=True).etag
+            raise RevisionConflict(f"The settings are at revision {now['revision']} by now.", etag)
+        values, gone = wanted(session, now)
+        outcome = Outcome(now, write(session, now, values), gone)
+    log(outcome, by)
+    return outcome
 
 
-def locked_row(session: Session) -> SystemSettings:
-    """The row, locked first in every writing transaction, so that writers queue here and never deadlock.
+def locked_row(session: Session) -> Values:
+    """Lock the row and return it by name; first in every writing transaction, so that writers queue and never deadlock.
 
     Raises:
         SettingsMissing: somebody deleted it.
     """
-    row = session.scalars(
-        select(SystemSettings).with_for_update(), execution_options={"populate_existing": True}
-    ).first()
+    row = session.execute(select(*SHOWN).with_for_update()).mappings().first()
     if row is None:
         raise SettingsMissing("The row of system_settings is missing; restore it, or insert one.")
-    return row
+    return dict(row)
+
+
+def write(session: Session, before: Values, values: Values) -> Values:
+    """Write the values that differ from the locked row's, and record that; return the row as it is then."""
+    changed = {name: value for name, value in values.items() if before[name] != value}
+    if not changed:
+        return before
+    seen = SystemSettings.revision == before["revision"]
+    if session.get_bind().dialect.name == "postgresql":  # where triggers do the rest
+        statement = update(SystemSettings).where(seen).values(changed).returning(*SHOWN)
+        return dict(session.execute(statement).mappings().one())
+    stamp = _stamp(session, before, changed)
+    session.execute(update(SystemSettings).where(seen).values(changed | stamp))
+    after = {**before, **changed, **stamp}
+    facts = {"revision": after["revision"], "changed_at": after["updated_at"], "values": recordable(after)}
+    history.record(session, "settings", None, recordable(before), facts["values"], **facts)
+    return after
+
+
+def _stamp(session: Session, before: Values, changed: Values) -> dict[str, Any]:
+    """Return what triggers write with each change on PostgreSQL."""
+    now = datetime.now(UTC)
+    latest = session.scalar(select(func.max(Change.revision))) or 0  # higher where the row was inserted anew
+    flipped = {"maintenance_since": now} if "is_maintain" in changed else {}
+    revision = max(before["revision"], latest) + 1
+    return {"revision": revision, "updated_at": now, "updated_by": author(session).actor, **flipped}
+
+
+def recordable(values: Values) -> dict[str, Any]:
+    """Return the settings that users may change, as JSON shows them."""
+    return dump({column.key: values[column.key] for column in WRITABLE})
+
+
+def log(outcome: Outcome, by: Author) -> None:
+    """Log which settings a write changed; not their values, which may be nobody's business."""
+    if outcome.changed:
+        facts = {"revision": outcome.after["revision"], "changed": outcome.changed}
+        logger.info("settings changed", extra={**facts, **asdict(by)})
+
+
+def init_app(app: Flask) -> None:
+    """Say how the history shows settings."""
+    history.describe(app, "settings", FIELDS)

@@ -2,91 +2,113 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import NoReturn
+from functools import wraps
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from flask import current_app, request
-from flask_httpauth import HTTPTokenAuth
+from flask import current_app, g, request
 
 from ..access import tokens
-from ..access.attribution import change_reason, request_id
-from ..database import Attribution
+from ..access.service import ADMIN
+from ..database import Author
 from ..errors import Forbidden, Unauthorized
-from ..live import live
+from .http import change_reason, request_id
+from .outer import current, look
 
-ADMIN = "admin"  # the name of whoever holds ADMIN_TOKEN
-
-auth = HTTPTokenAuth(scheme="Bearer", realm="dop_be")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Whom a token names, and its scopes, implied ones included."""
+    """Whom a token names, its scopes, implied ones included, and its id; ADMIN_TOKEN has none."""
 
     name: str
     scopes: frozenset[str]
+    token: str | None = None
 
-    def attribution(self) -> Attribution:
-        """Who makes the change that this request asks for, and why.
+    def author(self) -> Author:
+        """Return who makes the change that this request asks for, and why.
 
         Raises:
             InvalidInput: its reason is not readable.
         """
-        return Attribution(self.name, "api", change_reason(), request_id())
+        return Author(self.name, "api", change_reason(), request_id(), self.token)
 
 
-def may_read_all() -> bool:
-    """Whether the request may see private settings too.
+def principal() -> Principal | None:
+    """Return whom the request's token names; None where it carries none.
 
     Raises:
-        Unauthorized: it carries a token that is not valid; to show it less than it asked for would hide that.
+        Unauthorized: its token is not valid. To show less than it asked for would hide that.
+        TooManyAttempts: there were too many such from its address.
+        StateUnknown: this process has not read yet which tokens there are.
     """
     if "Authorization" not in request.headers:
-        return False
-    authorization = request.authorization
-    principal = _principal(authorization.token or "") if authorization and authorization.type == "bearer" else None
-    if principal is None:
+        return None
+    if "principal" not in g:
+        authorization = request.authorization
+        text = authorization.token if authorization and authorization.type == "bearer" else None
+        g.principal = _named(text or "")
+    found: Principal | None = g.principal
+    if found is None:
+        current_app.extensions["guessing"].failed(request.remote_addr)  # it may have been a guess
         _reject()
-    return "settings:read" in principal.scopes
+    return found
 
 
-@auth.verify_token
-def _verify(token: str) -> Principal | None:
-    return _principal(token)
+def may(scope: str) -> bool:
+    """Whether the request has this scope; raises as `principal` does."""
+    found = principal()
+    return found is not None and scope in found.scopes
 
 
-@auth.get_user_roles
-def _scopes(principal: Principal) -> list[str]:
-    return list(principal.scopes)
+def require(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let only requests with this scope through to a view, as the outermost check.
 
-
-@auth.error_handler
-def _refuse(status: int) -> NoReturn:
-    if not current_app.config["ADMIN_TOKEN"] and not live().require().tokens:
-        raise Forbidden("There is no token: set ADMIN_TOKEN, at least 32 characters, or run `flask tokens create`.")
-    if status == 403:
-        raise Forbidden("The token lacks the scope for this.")
-    _reject()
-
-
-def _principal(text: str) -> Principal | None:
-    """Whom this token names.
-
-    Raises:
-        StateUnknown: it is not ADMIN_TOKEN, and this process has never seen which others there are.
+    The view raises Unauthorized and Forbidden, and what `principal` raises.
     """
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        @wraps(view)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            found = principal()
+            if found is None:
+                _reject()
+            if scope not in found.scopes:
+                raise Forbidden(f"The token lacks the scope {scope}.")
+            return view(*args, **kwargs)
+
+        checked.required_scope = scope  # type: ignore[attr-defined]  # for documentation
+        return checked
+
+    return decorate
+
+
+def author() -> Author:
+    """Return who makes the change that a request asks for, in a view behind `require`."""
+    found = principal()
+    if found is None:
+        _reject()
+    return found.author()
+
+
+def _named(text: str) -> Principal | None:
     if not text:
         return None
     admin_token = current_app.config["ADMIN_TOKEN"]
     if admin_token and tokens.same(text, admin_token):
         return Principal(ADMIN, frozenset(tokens.SCOPES))
-    token = tokens.find(live().require().tokens, text, datetime.now(UTC))
-    return Principal(token.name, token.scopes) if token else None
+    token = tokens.find(current().tokens, text, look(request.environ).now)
+    return Principal(token.name, token.scopes, token.id) if token and not token.bypasses else None
 
 
 def _reject() -> NoReturn:
-    """Answer a failed authentication; one that presented something may have been a guess, and is counted."""
-    if "Authorization" in request.headers:
-        current_app.extensions["guessing"].failed(request.remote_addr)
+    if not current_app.config["ADMIN_TOKEN"] and not _any_token():
+        raise Forbidden("There is no token: set ADMIN_TOKEN, at least 32 characters, or run `flask tokens create`.")
     raise Unauthorized("Send a valid token as Authorization: Bearer <token>.")
+
+
+def _any_token() -> Any:
+    return any(not token.bypasses for token in current().tokens.values())

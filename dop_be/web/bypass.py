@@ -1,17 +1,16 @@
-"""`GET /gate/bypass/{token}`: the link that turns a token into a browser's cookie."""
+"""`GET /gate/bypass/{token}`: the link that turns a bypass into a browser's cookie."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 
 from flask import Blueprint, Flask, current_app, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from ..errors import NotFound
-from ..live import live
 from .exemption import exempt
-from .visitors import COOKIE, expiry
+from .outer import current, look
+from .visitors import COOKIE, bypass
 
 # One slash and no second, as browsers read a backslash too, and none of the characters that they drop (URL standard,
 # section 4.4).
@@ -22,16 +21,17 @@ bp = exempt(Blueprint("bypass", __name__))
 
 @bp.get("/gate/bypass/<token>")
 def follow(token: str) -> BaseResponse:
-    now = datetime.now(UTC)
-    expires_at = expiry(token, live().require().bypasses, now)
-    if expires_at is None:
+    """Set the cookie, and go on to `next`."""
+    now = look(request.environ).now
+    found = bypass(token, current().tokens, now)
+    if found is None or found.expires_at is None:
         raise NotFound("This link is not valid, or not any more.")
     wanted = request.args.get("next", "")
     response = redirect(wanted if LOCAL_PATH.fullmatch(wanted) else "/", 303)
     response.set_cookie(
         COOKIE,
         token,
-        max_age=max(1, int((expires_at - now).total_seconds())),
+        max_age=max(1, int(found.expires_at.timestamp() - now)),
         secure=request.is_secure or current_app.config["PUBLIC_URL"].startswith("https:"),
         httponly=True,
         samesite="Lax",
@@ -41,4 +41,5 @@ def follow(token: str) -> BaseResponse:
 
 
 def init_app(app: Flask) -> None:
+    """Serve the link."""
     app.register_blueprint(bp)

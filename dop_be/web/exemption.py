@@ -17,7 +17,7 @@ Declared = TypeVar("Declared")
 
 
 def exempt(target: Declared) -> Declared:
-    """Always let through a view function, a MethodView or one method of it, or every view of a blueprint."""
+    """Let through always: a view function, a MethodView or one method of it, or every view of a blueprint."""
     target.maintenance_exempt = True  # type: ignore[attr-defined]  # functions, classes and blueprints do
     return target
 
@@ -41,7 +41,7 @@ def is_exempt(app: Flask, endpoint: str | None, blueprints: list[str], method: s
 
 
 def counted_method(app: Flask, endpoint: str | None, blueprints: list[str], method: str) -> str:
-    """The method that a request counts as: what the nearest declaration says, else its own.
+    """Return the method that a request counts as: what the nearest declaration says, else its own.
 
     OPTIONS stays what it is, since it asks about an endpoint and does not run it.
     """
@@ -54,7 +54,7 @@ def counted_method(app: Flask, endpoint: str | None, blueprints: list[str], meth
 
 
 def _targets(app: Flask, endpoint: str | None, blueprints: list[str], method: str) -> Iterator[Any]:
-    """What may carry a declaration for this request, the nearest first."""
+    """Return what may carry a declaration for this request, the nearest first."""
     if endpoint is None:
         return
     view = app.view_functions[endpoint]

@@ -1,46 +1,44 @@
-"""Guessing is slow: failed authentications are counted per client address, in each worker for itself."""
+"""Limits failed logins per client address; each worker counts separately."""
 
 from __future__ import annotations
 
 import math
+import threading
 import time
-from functools import cached_property
 from ipaddress import ip_address, ip_network
 
 from flask import Flask
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 
 from ..errors import TooManyAttempts
 
-FAILURES = RateLimitItemPerMinute(20)
+FAILURES, PERIOD = 20, 60  # at most so many in so many seconds
 MOST_ADDRESSES = 10_000  # counted apart; further ones share one counter, so that memory is bounded
 
 
 class Guessing:
-    """Counts failures. Only a failure is ever refused: a valid token passes from whatever address."""
+    """Counts failures in fixed periods. Only a failure is ever refused: a valid token passes from any address."""
 
-    @cached_property
-    def _limiter(self) -> FixedWindowRateLimiter:
-        # Made at the first failure: the storage starts a thread, which a process that forks later would lose.
-        return FixedWindowRateLimiter(MemoryStorage())
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._ends_at = 0.0  # when this period ends, on the monotonic clock
+        self._lock = threading.Lock()
 
     def failed(self, address: str | None) -> None:
         """Count one failed authentication from this address.
 
         Raises:
-            TooManyAttempts: there were more than FAILURES.
+            TooManyAttempts: there were more than FAILURES in this period.
         """
-        key = network(address)
-        counters = self._limiter.storage.storage  # type: ignore[attr-defined]  # MemoryStorage's
-        if len(counters) >= MOST_ADDRESSES and FAILURES.key_for(key) not in counters:
-            key = "others"
-        if not self._limiter.hit(FAILURES, key):
-            reset = self._limiter.get_window_stats(FAILURES, key).reset_time
-            raise TooManyAttempts(
-                "Too many failed authentications from this address.", max(1, math.ceil(reset - time.time()))
-            )
+        key, now = network(address), time.monotonic()
+        with self._lock:
+            if now >= self._ends_at:
+                self._counts, self._ends_at = {}, now + PERIOD
+            if key not in self._counts and len(self._counts) >= MOST_ADDRESSES:
+                key = "others"
+            count = self._counts[key] = self._counts.get(key, 0) + 1
+        if count > FAILURES:
+            wait = max(1, math.ceil(self._ends_at - now))
+            raise TooManyAttempts("Too many failed authentications from this address.", wait)
 
 
 def network(address: str | None) -> str:
@@ -57,4 +55,5 @@ def network(address: str | None) -> str:
 
 
 def init_app(app: Flask) -> None:
+    """Count the failures of this application."""
     app.extensions["guessing"] = Guessing()

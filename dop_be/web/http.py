@@ -1,11 +1,13 @@
-"""How requests are read and documents answered: strict JSON bodies, revisions as preconditions, conditional answers."""
+"""How requests are read and documents answered: strict JSON bodies, preconditions, conditional answers."""
 
 from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Mapping
 from typing import Any, NoReturn
+from urllib.parse import unquote
 
 from flask import Flask, Response, request
 from flask import json as flask_json
@@ -16,20 +18,36 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from ..errors import NotJSON, RevisionRequired, TooLarge, UnsupportedMediaType
+from ..documents import Document
+from ..errors import InvalidInput, NotJSON, RevisionRequired, TooLarge, UnsupportedMediaType
 from ..fields import invalid
-from ..live.snapshot import Document
+from ..history.service import checked_reason
 
 ETAG = re.compile(r"([0-9]{1,18})(-[0-9a-f]{8})?")  # a revision, with or without the digest of the body
 EXPOSED_HEADERS = ["ETag", "Retry-After", "X-Maintenance-Mode", "X-Maintenance-Starts", "X-Request-ID"]
 LONGEST_BODY = 16 * 1024  # bytes
+TOO_LARGE = f"The body may have {LONGEST_BODY} bytes at most."
+WELL_FORMED_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,199}")
+UNREADABLE = "\ufffd"  # what unquote puts where bytes are not UTF-8
+PERCENT_ENCODED = re.compile(r"(?:[ -$&-~]|%[0-9A-Fa-f]{2})*")  # printable ASCII, and % only before two digits
 
 
 class StrictParser(FlaskParser):
     """Reads a body as JSON and nothing else, in the contract's order of errors: 415, 413, 400, 422."""
 
     def load_json(self, req: Any, schema: Schema) -> Any:
-        return json_body()
+        """Return the request's body.
+
+        Raises:
+            UnsupportedMediaType, TooLarge, NotJSON: also for what Python's parser lets pass but RFC 8259 does not, and
+                for duplicate names, of which one would be lost (section 4).
+        """
+        if request.mimetype != "application/json":
+            raise UnsupportedMediaType("The body must be sent as Content-Type: application/json.")
+        try:
+            return json.loads(_body().decode(), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:  # JSON and UTF-8 errors are ValueErrors
+            raise NotJSON(f"The body is not JSON: {error}.") from error
 
     def handle_error(self, error: ValidationError, req: Any, schema: Schema, **kwargs: Any) -> NoReturn:
         raise invalid(schema, *error.messages.values()) from error  # type: ignore[union-attr]  # webargs: by location
@@ -41,39 +59,23 @@ class Blueprint(SmorestBlueprint):
     ARGUMENTS_PARSER = StrictParser()
 
 
-def json_body() -> Any:
-    """The request's body.
-
-    Raises:
-        UnsupportedMediaType, TooLarge, NotJSON: also for what Python's parser lets pass but RFC 8259 does not, and for
-            duplicate names, of which one would be lost (section 4).
-    """
-    if request.mimetype != "application/json":
-        raise UnsupportedMediaType("The body must be sent as Content-Type: application/json.")
-    try:
-        return json.loads(_body().decode(), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:  # JSON and UTF-8 errors are ValueErrors
-        raise NotJSON(f"The body is not JSON: {error}.") from error
-
-
 def _body() -> bytes:
-    too_large = TooLarge(f"The body may have {LONGEST_BODY} bytes at most.")
     request.max_content_length = LONGEST_BODY + 1  # one more, since a chunked body is cut off there without a word
     try:
         data = request.get_data(cache=False)
     except RequestEntityTooLarge as error:
-        raise too_large from error
+        raise TooLarge(TOO_LARGE) from error
     except Exception as error:  # a server's own, such as gunicorn's for chunks that are none
         raise NotJSON("The body cannot be read.") from error
     if len(data) > LONGEST_BODY:
-        raise too_large
+        raise TooLarge(TOO_LARGE)
     if len(data) < (request.content_length or 0):  # RFC 9112 section 8
         raise NotJSON("The body is incomplete.")
     return data
 
 
 def expected_revisions() -> frozenset[int] | None:
-    """The revisions that If-Match accepts; None for `*`. Weak and foreign tags match nothing (RFC 9110 section 13.1.1).
+    """Return the revisions that If-Match accepts; None for `*`. Weak and foreign tags match nothing (RFC 9110, 13.1.1).
 
     Raises:
         RevisionRequired: there is no If-Match.
@@ -86,8 +88,39 @@ def expected_revisions() -> frozenset[int] | None:
     return frozenset(int(tag[1]) for tag in tags if tag)
 
 
+def expected_tags() -> frozenset[str] | None:
+    """Return the ETags, quoted, that an optional If-Match accepts; None for `*` and where there is none."""
+    if "If-Match" not in request.headers or request.if_match.star_tag:
+        return None
+    return frozenset(f'"{tag}"' for tag in request.if_match.as_set())
+
+
+def change_reason() -> str | None:
+    """Return the request's X-Change-Reason: UTF-8, percent-encoded outside ASCII.
+
+    Raises:
+        InvalidInput: it is not that, or too long.
+    """
+    header = request.headers.get("X-Change-Reason")
+    if header is None:
+        return None
+    text = unquote(header) if PERCENT_ENCODED.fullmatch(header) else UNREADABLE
+    if UNREADABLE in text:
+        raise InvalidInput({"X-Change-Reason": ["Not UTF-8, percent-encoded outside ASCII (and % as %25)."]})
+    return checked_reason(text, "X-Change-Reason")
+
+
+def request_id() -> str:
+    """Return the request's X-Request-ID where it is well formed, otherwise one made for it when first asked for."""
+    if (known := request.environ.get("dop_be.request_id")) is None:
+        given = request.headers.get("X-Request-ID", "")
+        known = given if WELL_FORMED_ID.fullmatch(given) else uuid.uuid4().hex
+        request.environ["dop_be.request_id"] = known
+    return str(known)
+
+
 def answer(document: Document, *, vary: str | None = None) -> Response:
-    """A document, or 304 where the client has it already."""
+    """Return a document, or 304 where the client has it already."""
     headers = {"ETag": document.etag, "Cache-Control": "no-cache"}
     if vary is not None:
         headers["Vary"] = vary
@@ -101,7 +134,7 @@ def answer(document: Document, *, vary: str | None = None) -> Response:
 
 
 def uncached(body: Mapping[str, Any], *, etag: str | None = None) -> Response:
-    """An answer made for this request alone, its members in their order."""
+    """Return an answer made for this request alone, its members in their order."""
     response = Response(flask_json.dumps(body, sort_keys=False), content_type="application/json")
     response.headers["Cache-Control"] = "no-store"
     if etag is not None:

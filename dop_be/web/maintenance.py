@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from flask import Flask, Response, url_for
 
+from ..documents import Document, document, encode
 from ..errors import NotFound
 from ..extensions import api
-from ..live import live
-from ..live.snapshot import Document, document
 from ..maintenance import service
 from ..maintenance.schemas import (
     MaintenanceSchema,
@@ -21,9 +21,10 @@ from ..maintenance.schemas import (
     dump_occurrence,
     dump_window,
 )
-from .auth import auth
+from .auth import author, require
 from .exemption import exempt
-from .http import Blueprint, answer
+from .http import Blueprint, answer, expected_tags
+from .outer import current, current_phase
 
 bp = exempt(Blueprint("maintenance", __name__, url_prefix="/api/v1/maintenance", description="Maintenance"))
 
@@ -31,31 +32,34 @@ bp = exempt(Blueprint("maintenance", __name__, url_prefix="/api/v1/maintenance",
 @bp.route("")
 @bp.response(200, MaintenanceSchema)
 def show() -> Response:
-    return answer(live().require().phase.document)
+    """Show what is in force, and what comes next."""
+    return answer(current_phase().document)
 
 
 @bp.route("", methods=["PUT"])
-@auth.login_required(role="maintenance:write")
+@require("maintenance:write")
 @bp.arguments(SwitchSchema)
 @bp.response(200, MaintenanceSchema)
 def switch(wanted: dict[str, Any]) -> Response:
-    return answer(_document(service.switch(auth.current_user().attribution(), **wanted)))
+    """Turn maintenance on, until it is turned off or until a time, or off."""
+    return answer(_document(service.switch(author(), expected=expected_tags(), **wanted)))
 
 
 @bp.route("/windows")
 @bp.response(200, WindowsSchema)
 def windows() -> Response:
-    snapshot = live().require()
-    return answer(document({"windows": [dump_window(window) for window in snapshot.windows]}, snapshot.revision))
+    """Show the planned windows."""
+    return answer(current().planned)
 
 
 @bp.route("/windows", methods=["POST"])
-@auth.login_required(role="maintenance:write")
+@require("maintenance:write")
 @bp.arguments(WindowSchema)
 @bp.response(201, WindowSchema)
 def schedule(planned: dict[str, Any]) -> Response:
-    window = service.schedule(auth.current_user().attribution(), **planned)
-    response = answer(document(dump_window(window), live().require().revision))
+    """Plan a window."""
+    window = service.schedule(author(), **planned)
+    response = answer(document(dump_window(window)))
     response.status_code = 201
     response.location = url_for(".window", identifier=window.id)
     return response
@@ -64,29 +68,31 @@ def schedule(planned: dict[str, Any]) -> Response:
 @bp.route("/windows/<uuid:identifier>")
 @bp.response(200, WindowSchema)
 def window(identifier: uuid.UUID) -> Response:
-    snapshot = live().require()
-    for known in snapshot.windows:
+    """Show one window."""
+    for known in current().windows:
         if known.id == identifier:
-            return answer(document(dump_window(known), snapshot.revision))
+            return answer(document(dump_window(known)))
     raise NotFound("There is no such window.")
 
 
 @bp.route("/windows/<uuid:identifier>", methods=["DELETE"])
-@auth.login_required(role="maintenance:write")
+@require("maintenance:write")
 @bp.response(204)
 def cancel(identifier: uuid.UUID) -> None:
-    service.cancel(auth.current_user().attribution(), identifier)
+    """Cancel a window, and end it where it is open; one that is gone already is no error."""
+    with suppress(NotFound):
+        service.cancel(author(), identifier)
 
 
 def _document(outcome: service.Outcome) -> Document:
-    """The state as GET shows it, under GET's ETag, and which open windows were ended, if any were."""
+    """Return the state as GET shows it, under GET's ETag, and which open windows were ended, if any were."""
     state = outcome.phase.document
     if not outcome.ended:
         return state
     ended = [dump_occurrence(occurrence) for occurrence in outcome.ended]
-    body = json.dumps({**json.loads(state.body), "ended": ended}, separators=(",", ":"))
-    return Document(body.encode() + b"\n", state.etag)
+    return Document(encode({**json.loads(state.body), "ended": ended}), state.etag)
 
 
 def init_app(app: Flask) -> None:
+    """Serve maintenance."""
     api.register_blueprint(bp)

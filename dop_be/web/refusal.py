@@ -1,23 +1,22 @@
-"""What a refused request is answered with, made ready once per state: a problem document or the page, by Accept."""
+"""The answer to a refused request, made once per state: a problem document or the page, by Accept."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from jinja2 import Template
 
-from ..errors import HTML, PROBLEM, StateUnknown, problem, wants_html
-from ..fields import timestamp
+from ..documents import PROBLEM, problem
+from ..errors import StateUnknown
 from ..maintenance.policy import Maintenance, retry_after
-from ..settings.models import MODES
-from .csp import page_headers
+from .errors import wants_html
+from .pages import HTML, Page, facts, page
 
 Headers = list[tuple[str, str]]
 COMMON = {"Cache-Control": "no-store", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
@@ -35,9 +34,9 @@ class Refusal:
     page_headers: Mapping[str, str]
     until: datetime | None = None
 
-    def answer(self, accept: str, now: datetime) -> tuple[bytes, Headers]:
-        """Body and headers for a request's Accept header."""
-        seconds = retry_after(self.until, int(self.headers["Retry-After"]), now.timestamp())
+    def answer(self, accept: str, now: float) -> tuple[bytes, Headers]:
+        """Return body and headers for a request's Accept header at a Unix time."""
+        seconds = retry_after(self.until, int(self.headers["Retry-After"]), now)
         headers = {**self.headers, "Retry-After": str(seconds)}
         if wants_html(accept):
             return self.page, list({"Content-Type": HTML, **headers, **self.page_headers}.items())
@@ -49,65 +48,44 @@ class Refusals:
 
     def __init__(self, app: Flask) -> None:
         self._retry_after = str(app.config["RETRY_AFTER"])
-        self._error_page = app.jinja_env.get_template("error.html")
-        self._page = app.jinja_env.get_template("maintenance.html")
-        self._page_headers = page_headers(samples(self._page))
+        with app.app_context():
+            self._error_page, self._page = page("error.html"), page("maintenance.html")
         self._own = _own_page(app, app.config["MAINTENANCE_TEMPLATE"])
-        app.extensions["page_headers"] = self._page_headers
 
     def for_maintenance(self, maintenance: Maintenance) -> Refusal:
-        """The refusal while this maintenance is in force."""
-        facts = page_variables(maintenance)
+        """Return the refusal while this maintenance is in force."""
+        known = facts(maintenance)
         detail = maintenance.message or "The service is in maintenance."
-        times = {"mode": maintenance.mode, "since": facts["since"], "until": facts["until"]}
-        page, headers = self._rendered(facts)
+        times = {"mode": maintenance.mode, "since": known["since"], "until": known["until"]}
+        body, headers = self._rendered(known)
         return Refusal(
             problem(HTTPStatus.SERVICE_UNAVAILABLE, "maintenance", detail, **times),
-            page.encode(),
+            body.encode(),
             {**COMMON, "Retry-After": self._retry_after, "X-Maintenance-Mode": maintenance.mode},
             headers,
             maintenance.until,
         )
 
     def for_unknown_state(self, error: StateUnknown) -> Refusal:
-        """The refusal of a process that has never seen the database's state."""
-        page = self._error_page.render(title="Service unavailable", detail="Try again in a moment.")
+        """Return the refusal of a process that has not read the database yet."""
+        body = self._error_page.render({"title": "Service unavailable", "detail": "Try again in a moment."})
         document = problem(error.status, error.code, error.detail)
-        return Refusal(document, page.encode(), {**COMMON, **error.headers}, self._page_headers)
+        return Refusal(document, body.encode(), {**COMMON, **error.headers}, self._error_page.headers)
 
-    def _rendered(self, facts: Mapping[str, Any]) -> tuple[str, Mapping[str, str]]:
+    def _rendered(self, known: Mapping[str, Any]) -> tuple[str, Mapping[str, str]]:
         if self._own is not None:
-            template, headers = self._own
             try:
-                return template.render(facts), headers
+                return self._own.render(known), self._own.headers
             except Exception:
                 logger.exception("MAINTENANCE_TEMPLATE fails to render; the built-in page is served")
-        return self._page.render(facts), self._page_headers
+        return self._page.render(known), self._page.headers
 
 
-def page_variables(maintenance: Maintenance) -> dict[str, str | None]:
-    """What a page's template gets; times are RFC 3339 in UTC, and everything but `mode` may be None."""
-    return {
-        "message": maintenance.message,
-        "mode": maintenance.mode,
-        "since": timestamp(maintenance.since) if maintenance.since else None,
-        "until": timestamp(maintenance.until) if maintenance.until else None,
-    }
-
-
-def samples(template: Template) -> list[str]:
-    """Renderings of a page that show every script and style it may have, and no message."""
-    moment = timestamp(datetime(2000, 1, 1, tzinfo=UTC))
-    ends = (None, moment)
-    return [template.render(message=None, mode=mode, since=moment, until=until) for mode in MODES for until in ends]
-
-
-def _own_page(app: Flask, path: Path | None) -> tuple[Template, Mapping[str, str]] | None:
+def _own_page(app: Flask, path: Path | None) -> Page | None:
     if path is None:
         return None
     try:
-        template = app.jinja_env.from_string(path.read_text(encoding="utf-8"))
-        return template, page_headers(samples(template))
+        return Page(app.jinja_env.from_string(path.read_text(encoding="utf-8")))
     except Exception:
         logger.exception("MAINTENANCE_TEMPLATE fails to render; the built-in page stands in for it")
         return None

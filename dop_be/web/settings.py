@@ -7,13 +7,12 @@ from typing import Any
 from flask import Flask, Response
 
 from ..extensions import api
-from ..live import live
-from ..live.snapshot import settings_document
-from ..settings import history, service
-from ..settings.schemas import HistoryQuerySchema, RevertSchema, SettingsChangeSchema, SettingsSchema, dump
-from .auth import auth, may_read_all
+from ..settings import service
+from ..settings.schemas import RevisionSchema, SettingsChangeSchema, SettingsSchema, dump, settings_document
+from .auth import author, may, require
 from .exemption import exempt
 from .http import Blueprint, answer, expected_revisions, uncached
+from .outer import current
 
 bp = exempt(Blueprint("settings", __name__, url_prefix="/api/v1/settings", description="System settings"))
 
@@ -21,37 +20,45 @@ bp = exempt(Blueprint("settings", __name__, url_prefix="/api/v1/settings", descr
 @bp.route("")
 @bp.response(200, SettingsSchema)
 def show() -> Response:
-    snapshot = live().require()
-    return answer(snapshot.private if may_read_all() else snapshot.public, vary="Authorization")
+    """Show the settings: the public ones to anyone, all of them with settings:read."""
+    snapshot = current()
+    return answer(snapshot.private if may("settings:read") else snapshot.public, vary="Authorization")
 
 
 @bp.route("", methods=["PATCH"])
-@auth.login_required(role="settings:write")
+@require("settings:write")
 @bp.arguments(SettingsChangeSchema)
 @bp.response(200, SettingsSchema)
 def patch(values: dict[str, Any]) -> Response:
-    change = service.change(values, auth.current_user().attribution(), expected=expected_revisions())
-    return answer(settings_document(change.after, private=True), vary="Authorization")
+    """Change the settings that are sent, and no others."""
+    outcome = service.change(values, author(), expected=expected_revisions())
+    return answer(settings_document(outcome.after, private=True), vary="Authorization")
 
 
-@bp.route("/history")
-@auth.login_required(role="settings:read")
-@bp.arguments(HistoryQuerySchema, location="query")
-def show_history(query: dict[str, Any]) -> Response:
-    return uncached({"changes": history.page(**query)})
+@bp.route("/restore", methods=["POST"])
+@require("settings:write")
+@bp.arguments(RevisionSchema)
+def restore(wanted: dict[str, int]) -> Response:
+    """Make a new revision with the values of an old one; the switch stays as it is."""
+    outcome = service.restore(wanted["revision"], author(), expected=expected_revisions())
+    return _result("restored", wanted["revision"], outcome)
 
 
-@bp.route("/revert", methods=["POST"])
-@auth.login_required(role="settings:write")
-@bp.arguments(RevertSchema)
-def revert(wanted: dict[str, int]) -> Response:
-    """The settings as they are now, and beside them what became of the wish."""
-    by, expected = auth.current_user().attribution(), expected_revisions()
-    change, gone = service.revert(wanted["revision"], by, expected=expected)
-    told = {"to": wanted["revision"], "changed": change.names, "gone": gone}
-    etag = settings_document(change.after, private=True).etag
-    return uncached({**dump(change.after), "revert": told}, etag=etag)
+@bp.route("/undo", methods=["POST"])
+@require("settings:write")
+@bp.arguments(RevisionSchema)
+def undo(wanted: dict[str, int]) -> Response:
+    """Make a new revision without what one revision changed; the switch stays as it is."""
+    outcome = service.undo(wanted["revision"], author(), expected=expected_revisions())
+    return _result("undone", wanted["revision"], outcome)
+
+
+def _result(name: str, revision: int, outcome: service.Outcome) -> Response:
+    """Return the settings as they are now, and beside them what was done."""
+    done = {"revision": revision, "changed": outcome.changed, "gone": outcome.gone}
+    return uncached({**dump(outcome.after), name: done}, etag=settings_document(outcome.after, private=True).etag)
 
 
 def init_app(app: Flask) -> None:
+    """Serve the settings."""
     api.register_blueprint(bp)

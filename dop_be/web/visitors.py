@@ -1,16 +1,15 @@
-"""Which requests bypass: pure functions of the request's WSGI environment, the known tokens and the time."""
+"""Which requests bypass the gate: pure functions of the request's WSGI environment, the known tokens and the time."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
 from werkzeug.http import parse_list_header
 
-from ..maintenance.bypass.models import digest
+from ..access.tokens import Token, Tokens, find
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -21,18 +20,16 @@ COOKIE = "maintenance_bypass"
 COOKIES = re.compile(rf"(?:^|;)[ \t]*{COOKIE}=([A-Za-z0-9_-]+)")
 HEADER = "HTTP_X_MAINTENANCE_BYPASS"
 
-Expiries = Mapping[str, datetime]  # when each token expires, by its digest
+
+def carries_bypass(environ: WSGIEnvironment, tokens: Tokens, now: float) -> bool:
+    """Whether the request holds a bypass that is in force at a Unix time."""
+    return any(bypass(text, tokens, now) for text in _presented(environ))
 
 
-def carries_token(environ: WSGIEnvironment, expiries: Expiries, now: datetime) -> bool:
-    """Whether the request holds a token that is known and has not expired."""
-    return bool(expiries) and any(expiry(token, expiries, now) for token in _tokens(environ))
-
-
-def expiry(token: str, expiries: Expiries, now: datetime) -> datetime | None:
-    """When the token expires; None where it is unknown or has."""
-    expires_at = expiries.get(digest(token))
-    return expires_at if expires_at is not None and now < expires_at else None
+def bypass(text: str, tokens: Tokens, now: float) -> Token | None:
+    """Return the bypass with this text; None where there is none in force."""
+    token = find(tokens, text, now)
+    return token if token is not None and token.bypasses else None
 
 
 def comes_from(networks: Sequence[IPv4Network | IPv6Network], environ: WSGIEnvironment, hops: int) -> bool:
@@ -52,7 +49,7 @@ def comes_from(networks: Sequence[IPv4Network | IPv6Network], environ: WSGIEnvir
     return any(address in network for network in networks)
 
 
-def _tokens(environ: WSGIEnvironment) -> Iterator[str]:
+def _presented(environ: WSGIEnvironment) -> Iterator[str]:
     if HEADER in environ:
         yield environ[HEADER]
     yield from COOKIES.findall(environ.get("HTTP_COOKIE", ""))

@@ -50,4 +50,4 @@ def administrator(right: str, statement: str) -> str:
 
 
 def downgrade() -> None:
-    """The extension stays: it may have been there before us, and others may use it."""
+    """Leave the extension where it is: it may have been there before us, and others may use it."""

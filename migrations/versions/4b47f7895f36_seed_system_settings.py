@@ -20,4 +20,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """The row stays: it may say that maintenance is on."""
+    """Leave the row where it is: it may say that maintenance is on."""

@@ -11,34 +11,19 @@ Every column has a default of the database, so that `insert into system_settings
 import sqlalchemy as sa
 from alembic import op
 
+from migrations import sql
+
 revision = "a3c7ac7bcf42"
 down_revision = "19176e327d47"
 branch_labels = None
 depends_on = None
 
-SQLITE_UUID = (
-    "(lower(hex(randomblob(6))) || '4' || substr(lower(hex(randomblob(2))), 2)"
-    " || substr('89ab', 1 + (random() & 3), 1) || substr(lower(hex(randomblob(8))), 2))"
-)
-# Some platforms keep extensions in a schema of their own, where an unqualified name is not found. The default binds to
-# the function itself, so the path matters for this transaction alone.
-FIND_EXTENSION = """
-SELECT set_config(
-    'search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(nspname)), true
-)
-FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'uuid-ossp'
-"""
-
 
 def upgrade() -> None:
-    postgresql = op.get_context().dialect.name == "postgresql"
-    if postgresql:
-        op.execute(FIND_EXTENSION)
-    op.create_table(
+    sql.find_uuid_ossp(op)
+    sql.create_table(
         "system_settings",
-        sa.Column(
-            "id", sa.Uuid(), server_default=sa.text("uuid_generate_v4()" if postgresql else SQLITE_UUID), nullable=False
-        ),
+        sa.Column("id", sa.Uuid(), server_default=sql.new_uuid(), nullable=False),
         sa.Column("singleton", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("is_maintain", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("maintenance_mode", sa.String(16), server_default="full", nullable=False),
@@ -53,9 +38,8 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "maintenance_mode IN ('full', 'read_only')", name=op.f("ck_system_settings_maintenance_mode")
         ),
-        if_not_exists=True,
     )
 
 
 def downgrade() -> None:
-    """The table stays, with its row; the upgrade takes it as it finds it."""
+    """Leave the table where it is, with its row: it may say that maintenance is on."""

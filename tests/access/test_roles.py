@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,8 +19,8 @@ from ..conftest import ADMIN, configuration, grant
 from ..postgres import Cluster, execute
 
 FORGED = """
-INSERT INTO system_settings_history SELECT 99, changed_at, 'nobody', source, reason, request_id, changes, "values"
-FROM system_settings_history LIMIT 1
+INSERT INTO changes (id, kind, action, changed_at, changed_by, source, changes)
+SELECT 99, kind, action, changed_at, 'nobody', source, changes FROM changes LIMIT 1
 """
 
 
@@ -55,26 +56,38 @@ def test_the_service_works_in_the_runtime_role(platform: Cluster, make_app: Call
     headers = {"Authorization": f"Bearer {made}", "If-Match": "*"}
     assert client.patch("/api/v1/settings", json={"is_maintain": True}, headers=headers).status_code == 200
     assert client.put("/api/v1/maintenance", json={"active": False}, headers=ADMIN).status_code == 200
-    assert client.post("/api/v1/settings/revert", json={"revision": 2}, headers=headers).status_code == 200
+    assert client.post("/api/v1/settings/undo", json={"revision": 2}, headers=headers).status_code == 200
     assert cli.invoke(args=["tokens", "revoke", "ci"]).exit_code == 0
     assert client.get("/readyz").status_code == 200
-    changes: Any = client.get("/api/v1/settings/history", headers=ADMIN).json
-    assert [entry["changed_by"] for entry in changes["changes"]] == ["ci", "admin", "ci", "migrator"]
+    changes: Any = client.get("/api/v1/history", headers=ADMIN).json
+    told = [(entry["kind"], entry["changed_by"], entry["database_user"]) for entry in changes["changes"]]
+    shell = getpass.getuser()
+    assert told == [
+        ("token", shell, "runtime"),
+        ("settings", "admin", "runtime"),
+        ("settings", "ci", "runtime"),
+        ("token", shell, "runtime"),
+        ("settings", "migrator", "migrator"),
+    ]
 
 
 @pytest.mark.parametrize(
     "statement",
     [
         FORGED,
-        "UPDATE system_settings_history SET changed_by = 'nobody'",
-        "DELETE FROM system_settings_history",
-        "TRUNCATE system_settings_history",
-        "DROP TABLE system_settings_history",
-        "ALTER TABLE system_settings_history DISABLE TRIGGER USER",
+        "UPDATE changes SET changed_by = 'nobody'",
+        "DELETE FROM changes",
+        "TRUNCATE changes",
+        "DROP TABLE changes",
+        "ALTER TABLE changes DISABLE TRIGGER USER",
         "ALTER TABLE system_settings DISABLE TRIGGER USER",
         "SET session_replication_role = replica",
         "DELETE FROM system_settings",
         "INSERT INTO system_settings DEFAULT VALUES",
+        "UPDATE live_state SET version = 1",
+        "DELETE FROM api_tokens",
+        "SELECT prune_changes(now(), 10, true)",
+        "CREATE FUNCTION left(text, integer) RETURNS text LANGUAGE sql AS 'SELECT $1'",
         "CREATE TABLE other (id int)",
         "UPDATE alembic_version SET version_num = 'x'",
     ],
@@ -93,7 +106,7 @@ def test_the_suite_passes_in_the_runtime_role(cluster: Cluster) -> None:
     """What the tests of the history and of tokens ask of PostgreSQL, with the application in that role."""
     # The suite guards itself, and starts what it needs.
     given = {"PYTHONPATH": "", "TEST_DATABASE_URL": cluster.url(), "TEST_RUNTIME_ROLE": "runtime"}
-    modules = ["settings/test_history.py", "web/test_auth.py"]
+    modules = ["history/test_history.py", "web/test_auth.py"]
     # That role may not migrate; what is refused before the database is asked, and what takes long, is left out.
     selected = "postgresql and not (downgrade or cannot_be or valid or 64 or gaps)"
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-k", selected, *(f"tests/{module}" for module in modules)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -62,7 +63,8 @@ def test_local_times_are_planned_in_a_zone_listed_and_cancelled(cli: FlaskCliRun
     assert run(cli, "windows") == found[1]
     assert run(cli, "cancel", found[2]) == f"cancelled window {found[1]}"
     assert run(cli, "windows") == ""
-    assert run(cli, "cancel", found[2], code=2) == "Error: There is no such window."
+    assert run(cli, "cancel", found[2]) == f"window {found[2]} is already cancelled"
+    assert run(cli, "cancel", str(uuid.uuid4()), code=2) == "Error: There is no such window."
 
 
 def test_an_open_window_is_listed_as_open(cli: FlaskCliRunner) -> None:

@@ -72,7 +72,7 @@ def test_set_takes_null(cli: FlaskCliRunner, sql: Callable[..., list[Any]]) -> N
         ("revision=9", "revision: Read-only field."),
         ("nonsense=1", "nonsense: Unknown field."),
         ("=1", ": Unknown field."),
-        ("is_maintain", "is_maintain: Takes NAME=VALUE."),
+        ("is_maintain", "is_maintain: Expected NAME=VALUE."),
     ],
 )
 def test_set_refuses_a_bad_value_in_one_line(

@@ -363,7 +363,7 @@ def test_the_link_lets_a_browser_through_until_it_is_revoked(
     assert guest.url == f"{gunicorn}/"
     assert shown(visitor) == HEADING
     assert {shown(guest) for _ in range(8)} == {"In maintenance"}
-    expect(guest.get_by_text("You are let through")).to_be_visible()
+    expect(guest.get_by_text("You bypass the maintenance")).to_be_visible()
     [cookie] = guest.context.cookies()
     assert cookie["httpOnly"]
     assert cookie["sameSite"] == "Lax"

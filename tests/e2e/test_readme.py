@@ -27,7 +27,9 @@ def test_a_setting_is_one_column_and_two_commands(tmp_path: Path) -> None:
     shell(".venv/bin/flask db upgrade")
     column, commands = blocks_of("Make it yours")
     models = folder / "dop_be" / "settings" / "models.py"
-    models.write_text(models.read_text().replace("\n    # The compare-and-set", f"{column}\n    # The compare-and-set"))
+    models.write_text(
+        models.read_text().replace("\n    # Add further settings", f"{column}\n    # Add further settings")
+    )
     shell(commands)
     assert re.search(r"^signup_open +true$", shell(".venv/bin/flask settings show"), re.MULTILINE)
     assert "signup_open: true -> false" in shell(".venv/bin/flask settings set signup_open=false")

@@ -30,9 +30,12 @@ def test_a_reading_has_the_row_the_version_and_the_alembic_revision(engine: Engi
     reading = read(engine)
     assert reading.snapshot is not None
     assert reading.snapshot.version == state["version"]
-    assert reading.snapshot.revision == row["revision"]
+    assert reading.snapshot.settings["revision"] == row["revision"]
     assert reading.alembic_revision == alembic["version_num"]
-    assert read_mark(engine) == (state["version"], alembic["version_num"])
+    mark = read_mark(engine)
+    assert mark == reading.snapshot.mark
+    assert mark is not None
+    assert (mark.version, mark.alembic_revision) == (state["version"], alembic["version_num"])
 
 
 def test_the_mark_follows_a_change_and_an_upgrade(engine: Engine, sql: Sql) -> None:
@@ -48,6 +51,8 @@ def test_the_mark_follows_a_change_and_an_upgrade(engine: Engine, sql: Sql) -> N
 @pytest.mark.parametrize("table", ["system_settings", "live_state"])
 def test_without_a_row_there_is_no_snapshot(engine: Engine, sql: Sql, table: str) -> None:
     [alembic] = sql("SELECT * FROM alembic_version")
+    if engine.dialect.name == "postgresql":  # where a trigger refuses to empty live_state
+        sql(f"ALTER TABLE {table} DISABLE TRIGGER USER")
     sql(f"DELETE FROM {table}")
     assert read(engine) == Reading(alembic["version_num"], None)
     assert read_mark(engine) is None
@@ -56,7 +61,7 @@ def test_without_a_row_there_is_no_snapshot(engine: Engine, sql: Sql, table: str
 @pytest.mark.parametrize("table", ["system_settings", "live_state"])
 def test_without_a_table_there_is_no_snapshot(engine: Engine, sql: Sql, table: str) -> None:
     [alembic] = sql("SELECT * FROM alembic_version")
-    sql(f"DROP TABLE {table}")
+    sql(f"DROP TABLE {table}")  # as another release's migration might
     assert read(engine) == Reading(alembic["version_num"], None)
     assert read_mark(engine) is None
 

@@ -1,8 +1,7 @@
-"""Where changes are heard: a feed tells every change, survives nonsense, and leaves nothing open."""
+"""How a watcher hears of changes: a source reports every change, survives nonsense, and leaves nothing open."""
 
 from __future__ import annotations
 
-import logging
 import shutil
 import sqlite3
 import threading
@@ -18,15 +17,16 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import URL, make_url
 
 from dop_be.live import sources
-from dop_be.live.loader import Mark, read_mark
-from dop_be.live.sources import ERRORS, Feed, Feeds, Listener, PollFeed, Reopen, SQLiteFeed, Wake
+from dop_be.live.loader import read_mark
+from dop_be.live.snapshot import Mark
+from dop_be.live.sources import ERRORS, Listener, Poll, Reopen, Source, SQLiteFile, Wake, open_source
 
 from ..clock import Clock
 from ..pgbouncer import pgbouncer
 from ..postgres import Cluster, execute
 
 pytestmark = pytest.mark.limits
-HEARD = 5.0  # seconds, far more than any feed takes
+HEARD = 5.0  # seconds, far more than any source takes
 
 
 @contextmanager
@@ -47,9 +47,9 @@ def wake() -> Iterator[Wake]:
 
 
 @pytest.fixture
-def feed(database_url: str, wake: Wake) -> Iterator[Feed]:
-    with engine_of(database_url) as (engine, url), Feeds(engine, url).open(wake) as feed:
-        yield feed
+def source(database_url: str, wake: Wake) -> Iterator[Source]:
+    with engine_of(database_url) as (engine, url), closing(open_source(engine, url, wake)) as source:
+        yield source
 
 
 @pytest.fixture
@@ -68,28 +68,28 @@ def open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_a_change_by_sql_ends_the_wait(feed: Feed, loaded: Mark, sql: Callable[..., object]) -> None:
+def test_a_change_by_sql_ends_the_wait(source: Source, loaded: Mark, sql: Callable[..., object]) -> None:
     clock = Clock()
     timer = threading.Timer(0.2, sql, ["UPDATE system_settings SET is_maintain = true"])
     timer.start()
-    assert feed.wait(HEARD, loaded)
+    assert source.wait(HEARD, loaded)
     assert clock.stop() < HEARD
     timer.join()
 
 
-def test_a_change_before_the_wait_is_heard(feed: Feed, loaded: Mark, sql: Callable[..., object]) -> None:
+def test_a_change_before_the_wait_is_heard(source: Source, loaded: Mark, sql: Callable[..., object]) -> None:
     sql("UPDATE system_settings SET is_maintain = true")
-    assert feed.wait(HEARD, loaded)
+    assert source.wait(HEARD, loaded)
 
 
-def test_nothing_is_told_where_nothing_changes(feed: Feed, loaded: Mark) -> None:
-    assert not feed.wait(0.3, loaded)
+def test_nothing_is_told_where_nothing_changes(source: Source, loaded: Mark) -> None:
+    assert not source.wait(0.3, loaded)
 
 
-def test_a_wake_ends_the_wait(feed: Feed, loaded: Mark, wake: Wake) -> None:
+def test_a_wake_ends_the_wait(source: Source, loaded: Mark, wake: Wake) -> None:
     threading.Timer(0.1, wake.set).start()
     clock = Clock()
-    assert not feed.wait(60, loaded)
+    assert not source.wait(60, loaded)
     assert clock.stop() < HEARD
 
 
@@ -130,7 +130,7 @@ def test_a_storm_of_notifications_is_one_change(postgresql_url: str, wake: Wake)
     with closing(listener_on(postgresql_url, wake)) as listener, engine_of(postgresql_url) as (engine, _):
         flips = ["UPDATE system_settings SET is_maintain = NOT is_maintain"] * 200
         execute(postgresql_url, *flips)
-        assert listener.wait(HEARD, (1, "x"))
+        assert listener.wait(HEARD, Mark(1, "x", 1, None))
         # All have arrived by now, in one or a few batches; the state read after the first is the newest one.
         loaded = read_mark(engine)
         assert [listener.wait(0.1, loaded) for _ in range(3)] == [False] * 3
@@ -157,7 +157,7 @@ def test_a_terminated_listener_is_an_error_at_once(postgresql_url: str, wake: Wa
         )
         clock = Clock()
         with pytest.raises(ERRORS):
-            listener.wait(60, (1, "x"))
+            listener.wait(60, Mark(1, "x", 1, None))
         assert clock.stop() < HEARD
 
 
@@ -172,87 +172,76 @@ def test_a_frozen_server_is_an_error_soon(breakable_url: str, cluster: Cluster, 
         assert clock.stop() < 2 * HEARD
 
 
-def test_a_transaction_pooler_is_noticed_and_polled_with_one_warning(
-    postgresql_url: str, wake: Wake, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_a_transaction_pooler_is_noticed_and_polled(
+    postgresql_url: str, wake: Wake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "RETRY_DEAF", 0.0)
     with pgbouncer(postgresql_url) as pooled, engine_of(pooled) as (engine, url):
-        pooled_feeds = Feeds(engine, url)
-        for _ in range(2):
-            with pooled_feeds.open(wake) as feed:
-                assert isinstance(feed, PollFeed)
-                with pytest.raises(Reopen):
-                    feed.wait(0.1, read_mark(engine))
+        monkeypatch.setattr(sources, "RETRY_DEAF", 0.0)
+        with closing(open_source(engine, url, wake)) as source:
+            assert isinstance(source, Poll)
+            assert "pooler" in source.reason
+            with pytest.raises(Reopen):
+                source.wait(0.1, read_mark(engine))
         monkeypatch.setattr(sources, "RETRY_DEAF", 300.0)
-        with pooled_feeds.open(wake) as feed:
+        with closing(open_source(engine, url, wake)) as source:
             loaded = read_mark(engine)
-            assert not feed.wait(0.3, loaded)
+            assert not source.wait(0.3, loaded)
             execute(postgresql_url, "UPDATE system_settings SET is_maintain = true")
-            assert feed.wait(HEARD, loaded)
-    [warning] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert "LISTEN_DATABASE_URL" in warning
+            assert source.wait(HEARD, loaded)
 
 
-def test_a_direct_connection_beside_a_transaction_pooler_listens(
-    postgresql_url: str, wake: Wake, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_direct_connection_beside_a_transaction_pooler_listens(postgresql_url: str, wake: Wake) -> None:
     with (
         pgbouncer(postgresql_url) as pooled,
         engine_of(pooled) as (engine, _),
-        Feeds(engine, make_url(postgresql_url)).open(wake) as feed,
+        closing(open_source(engine, make_url(postgresql_url), wake)) as source,
     ):
-        assert isinstance(feed, Listener)
-    assert caplog.records == []
+        assert isinstance(source, Listener)
 
 
-def test_where_only_listening_fails_the_database_is_polled(
-    postgresql_url: str, wake: Wake, caplog: pytest.LogCaptureFixture
-) -> None:
-    with engine_of(postgresql_url) as (engine, url):
-        unreachable = Feeds(engine, url.set(database="no_such_database"))
-        for _ in range(2):
-            with unreachable.open(wake) as feed:
-                loaded = read_mark(engine)
-                assert not feed.wait(0.3, loaded)
+def test_where_only_listening_fails_the_database_is_polled(postgresql_url: str, wake: Wake) -> None:
+    with (
+        engine_of(postgresql_url) as (engine, url),
+        closing(open_source(engine, url.set(database="no_such_database"), wake)) as source,
+    ):
+        assert isinstance(source, Poll)
+        assert "no_such_database" in source.reason
+        loaded = read_mark(engine)
+        assert not source.wait(0.3, loaded)
         execute(postgresql_url, "UPDATE system_settings SET is_maintain = true")
-        with unreachable.open(wake) as feed:
-            assert feed.wait(HEARD, loaded)
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "no_such_database" in caplog.text
+        assert source.wait(HEARD, loaded)
 
 
-def test_where_the_database_is_gone_no_feed_opens(wake: Wake) -> None:
+def test_where_the_database_is_gone_no_source_opens(wake: Wake) -> None:
     nowhere = make_url("postgresql+psycopg2://postgres@127.0.0.1:1/none")
     engine = create_engine(nowhere)
-    with pytest.raises(ERRORS), Feeds(engine, nowhere).open(wake):
-        pytest.fail("it opened")
+    with pytest.raises(ERRORS):
+        open_source(engine, nowhere, wake)
     engine.dispose()
 
 
 def test_a_thousand_reconnects_leave_no_descriptor(postgresql_url: str, wake: Wake) -> None:
     nowhere = {"dsn": "postgresql://postgres@127.0.0.1:1/none"}
     with engine_of(postgresql_url) as (engine, url):
-        reopened = Feeds(engine, url)
-        with reopened.open(wake):
+        with closing(open_source(engine, url, wake)):
             before = open_descriptors()
         for _ in range(100):
-            with reopened.open(wake):
-                pass
+            open_source(engine, url, wake).close()
         for _ in range(300):
             listener_on(postgresql_url, wake).close()
         for _ in range(600):
             with pytest.raises(psycopg2.Error):
                 Listener(nowhere, wake)
-        with reopened.open(wake):
+        with closing(open_source(engine, url, wake)):
             assert open_descriptors() == before
 
 
 def test_a_replaced_file_has_to_be_opened_again(sqlite_url: str, tmp_path: Path, wake: Wake) -> None:
     path = Path(sqlite_url.removeprefix("sqlite:///"))
-    with closing(SQLiteFeed(str(path), wake)) as feed:
+    with closing(SQLiteFile(str(path), wake)) as source:
         Path(shutil.copy(path, tmp_path / "backup")).replace(path)
         with pytest.raises(Reopen):
-            feed.wait(HEARD, None)
+            source.wait(HEARD, None)
 
 
 def test_a_file_overwritten_in_place_is_a_change(sqlite_url: str, tmp_path: Path, wake: Wake) -> None:
@@ -260,37 +249,37 @@ def test_a_file_overwritten_in_place_is_a_change(sqlite_url: str, tmp_path: Path
     shutil.copy(path, tmp_path / "backup")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE system_settings SET is_maintain = true")
-    with closing(SQLiteFeed(str(path), wake)) as feed:
+    with closing(SQLiteFile(str(path), wake)) as source:
         shutil.copy(tmp_path / "backup", path)
-        assert feed.wait(HEARD, None)
+        assert source.wait(HEARD, None)
 
 
 def test_a_missing_file_is_an_error_and_is_not_made(tmp_path: Path, wake: Wake) -> None:
     before = open_descriptors()
     with pytest.raises(ERRORS):
-        SQLiteFeed(str(tmp_path / "missing"), wake)
+        SQLiteFile(str(tmp_path / "missing"), wake)
     assert not (tmp_path / "missing").exists()
     (tmp_path / "nonsense").write_bytes(b"this is no database" * 100)
     with pytest.raises(ERRORS):
-        SQLiteFeed(str(tmp_path / "nonsense"), wake)
+        SQLiteFile(str(tmp_path / "nonsense"), wake)
     assert open_descriptors() == before
 
 
 @pytest.mark.parametrize("name", ["with space", "percent%20", "question?mark", "hash#"])
 def test_a_file_may_have_any_name(sqlite_url: str, tmp_path: Path, wake: Wake, name: str) -> None:
     path = shutil.copy(sqlite_url.removeprefix("sqlite:///"), tmp_path / name)
-    SQLiteFeed(str(path), wake).close()
+    SQLiteFile(str(path), wake).close()
 
 
 def test_a_reserved_lock_hinders_no_reader_and_an_exclusive_one_is_an_error(sqlite_url: str, wake: Wake) -> None:
     path = sqlite_url.removeprefix("sqlite:///")
-    with closing(sqlite3.connect(path, isolation_level=None)) as writer, closing(SQLiteFeed(path, wake)) as feed:
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer, closing(SQLiteFile(path, wake)) as source:
         writer.execute("BEGIN IMMEDIATE")
-        assert not feed.wait(0.2, None)
+        assert not source.wait(0.2, None)
         writer.execute("COMMIT")
         writer.execute("BEGIN EXCLUSIVE")
         with pytest.raises(ERRORS):
-            feed.wait(HEARD, None)
+            source.wait(HEARD, None)
 
 
 def test_polling_is_paused_between_questions(wake: Wake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,5 +289,5 @@ def test_polling_is_paused_between_questions(wake: Wake, monkeypatch: pytest.Mon
         questions.append(time.monotonic())
 
     monkeypatch.setattr(sources, "read_mark", ask)
-    assert not PollFeed(SimpleNamespace(), wake, 300).wait(1.0, None)  # type: ignore[arg-type]
+    assert not Poll(SimpleNamespace(), wake, 300, "a test").wait(1.0, None)  # type: ignore[arg-type]
     assert 1 <= len(questions) <= 1.0 / sources.POLL_SECONDS + 1

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 from dop_be.live import Live
 from dop_be.live.snapshot import Snapshot
 from dop_be.maintenance.schedule import Window
+from dop_be.maintenance.timeline import Timeline
 
 DAY = timedelta(days=1)
 
@@ -20,7 +21,8 @@ def with_daily_window(live: Live, made_at: datetime) -> Snapshot:
     """The state with a window of an hour every day at 02:00 UTC, as a process knows it that read it at `made_at`."""
     start = datetime(2021, 1, 1, 2, tzinfo=UTC)
     daily = Window(uuid.uuid4(), start, start + timedelta(hours=1), rrule="FREQ=DAILY")
-    return replace(live.require(), windows=(daily,)).extended(made_at)
+    snapshot = live.current()
+    return replace(snapshot, timeline=Timeline(snapshot.settings, (daily,)))
 
 
 def night(days: int) -> datetime:
@@ -48,19 +50,18 @@ def test_the_clock_may_be_set_back(live: Live) -> None:
     ]
 
 
-def test_a_process_that_cannot_reach_the_database_expands_the_windows_anew_each_day(live: Live) -> None:
-    for lost in (partial(live.lose, OSError("gone")), live.confirm):
-        live.snapshot = with_daily_window(live, night(-30))
-        assert not live.snapshot.timeline.at(night(1).timestamp()).maintenance.active
-        lost()
-        for days in range(4):
-            assert live.snapshot.timeline.at(night(days).timestamp()).maintenance.active
-            assert not live.snapshot.timeline.at(night(days).timestamp() + 3600).maintenance.active
+def test_windows_go_on_for_as_long_as_the_database_is_away(live: Live) -> None:
+    timeline = with_daily_window(live, night(-30)).timeline
+    for days in (0, 1, 2, 3, 400):
+        assert timeline.at(night(days).timestamp()).maintenance.active
+        assert not timeline.at(night(days).timestamp() + 3600).maintenance.active
 
 
-def test_without_windows_one_phase_lasts_for_ever(live: Live) -> None:
-    timeline = live.require().timeline
-    assert timeline.at(0.0) is timeline.at(4e9)
+def test_a_phase_ends_at_the_end_of_the_utc_day_at_the_latest(live: Live) -> None:
+    noon = datetime(2030, 3, 6, 12, tzinfo=UTC)
+    phase = live.current().timeline.at(noon.timestamp())
+    assert phase.begins == datetime(2030, 3, 6, tzinfo=UTC).timestamp()
+    assert phase.ends == datetime(2030, 3, 7, tzinfo=UTC).timestamp()
 
 
 def test_what_is_next_is_known_beyond_the_days_that_are_expanded(live: Live, sql: Callable[..., list[Any]]) -> None:
@@ -71,4 +72,4 @@ def test_what_is_next_is_known_beyond_the_days_that_are_expanded(live: Live, sql
         ends_at=starts_at + DAY,
     )
     assert live.refresh()
-    assert starts_at.strftime("%Y-%m-%dT%H:%M") in live.require().phase.document.body.decode()
+    assert starts_at.strftime("%Y-%m-%dT%H:%M") in live.current().at(time.time()).document.body.decode()

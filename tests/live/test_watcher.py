@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from typing import Any, cast
 
 import pytest
 
-from dop_be.live.loader import Mark
-from dop_be.live.sources import Feed, Reopen, Wake
+from dop_be.live import Live, watcher
+from dop_be.live.snapshot import Mark
+from dop_be.live.sources import Reopen, Wake
 from dop_be.live.watcher import LONGEST_DELAY, Watcher
 
 from ..clock import Clock
@@ -18,24 +20,23 @@ from ..e2e.servers import eventually
 
 
 class Target:
-    """Counts what the watcher does; `trouble` is called at the named step."""
+    """Counts what the watcher does to the live state and its source; `trouble` is called at the named step."""
 
-    mark: Mark | None = (1, "head")
+    mark: Mark | None = Mark(1, "head", 1, None)
+    engine = listen_url = None
 
     def __init__(self, **trouble: Callable[[], object]) -> None:
         self.calls: list[str] = []
         self.lost: list[Exception] = []
         self._trouble = trouble
 
-    def open_feed(self, wake: Wake) -> AbstractContextManager[Feed]:
-        @contextmanager
-        def opened() -> Iterator[Feed]:
-            self._step("open")
-            yield self
-            self.calls.append("close")
-
+    def open(self, _engine: Any, _url: Any, wake: Wake) -> Target:
         self._wake = wake
-        return opened()
+        self._step("open")
+        return self
+
+    def close(self) -> None:
+        self.calls.append("close")
 
     def wait(self, seconds: float, loaded: Mark | None) -> bool:
         self._wake.wait(min(seconds, 0.01))
@@ -58,13 +59,15 @@ class Target:
 
 @contextmanager
 def watching(target: Target) -> Iterator[Watcher]:
-    watcher = Watcher(target)
-    watcher.start()
-    try:
-        yield watcher
-    finally:
-        watcher.stop()
-        assert not watcher.is_alive()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watcher, "open_source", target.open)
+        started = Watcher(cast("Live", target))
+        started.start()
+        try:
+            yield started
+        finally:
+            started.stop()
+            assert not started.is_alive()
 
 
 def failing(error: BaseException) -> Callable[[], object]:
@@ -74,7 +77,7 @@ def failing(error: BaseException) -> Callable[[], object]:
     return fail
 
 
-def test_it_opens_the_feed_before_it_reads() -> None:
+def test_it_opens_the_source_before_it_reads() -> None:
     target = Target()
     with watching(target):
         eventually(5, lambda: "confirm" in target.calls)
@@ -99,9 +102,9 @@ def test_a_state_that_was_not_read_is_read_again_without_a_change() -> None:
 @pytest.mark.parametrize("error", [OSError("gone"), RecursionError()])
 def test_it_survives_any_error_and_does_not_spin(step: str, error: Exception) -> None:
     target = Target(**{step: failing(error)})
-    with watching(target) as watcher:
+    with watching(target) as running:
         time.sleep(0.4)
-        assert watcher.is_alive()
+        assert running.is_alive()
         assert target.lost
         assert set(target.lost) == {error}
     assert len(target.lost) <= 5  # 50 to 100 ms at first, then twice as long each time
@@ -109,31 +112,31 @@ def test_it_survives_any_error_and_does_not_spin(step: str, error: Exception) ->
 
 def test_it_survives_an_error_in_noting_an_error(caplog: pytest.LogCaptureFixture) -> None:
     target = Target(open=failing(OSError("gone")), lose=failing(ZeroDivisionError()))
-    with watching(target) as watcher:
+    with watching(target) as running:
         eventually(5, lambda: len(target.lost) > 1)
-        assert watcher.is_alive()
+        assert running.is_alive()
     assert "the watcher failed, and goes on" in caplog.text
 
 
 def test_its_pauses_grow_to_a_limit_and_are_short_again_after_success() -> None:
     target = Target(open=failing(OSError()))
-    with watching(target) as watcher:
-        watcher._delay = LONGEST_DELAY
+    with watching(target) as running:
+        running._delay = LONGEST_DELAY
         eventually(5, lambda: target.lost)
-        assert watcher._delay == LONGEST_DELAY
+        assert running._delay == LONGEST_DELAY
         target._trouble.clear()
         eventually(2 * LONGEST_DELAY, lambda: "confirm" in target.calls)
-        eventually(5, lambda: watcher._delay < LONGEST_DELAY)
+        eventually(5, lambda: running._delay < LONGEST_DELAY)
 
 
-def test_a_feed_that_opens_and_fails_at_once_has_growing_pauses_too() -> None:
+def test_a_source_that_opens_and_fails_at_once_has_growing_pauses_too() -> None:
     target = Target(wait=failing(OSError()))
     with watching(target):
         time.sleep(0.5)
     assert target.calls.count("open") <= 6
 
 
-def test_a_feed_to_open_again_is_no_loss() -> None:
+def test_a_source_to_open_again_is_no_loss() -> None:
     target = Target(wait=failing(Reopen()))
     with watching(target):
         eventually(5, lambda: target.calls.count("open") > 2)
@@ -142,22 +145,19 @@ def test_a_feed_to_open_again_is_no_loss() -> None:
 
 def test_it_stops_within_its_longest_pause() -> None:
     target = Target(open=failing(OSError()))
-    with watching(target) as watcher:
-        watcher._delay = 60
+    with watching(target) as running:
+        running._delay = 60
         eventually(5, lambda: target.lost)
         clock = Clock()
-        watcher.stop()
+        running.stop()
         assert clock.stop() < 1
 
 
 def test_it_may_be_stopped_by_several_threads_and_again() -> None:
     for _ in range(20):
-        watcher = Watcher(Target())
-        watcher.start()
-        threads = [threading.Thread(target=watcher.stop) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        watcher.stop()
-        assert not watcher.is_alive()
+        with watching(Target()) as running:
+            threads = [threading.Thread(target=running.stop) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from dop_be.live import Live
-from dop_be.live.snapshot import Phase, Timeline, maintenance_document
 from dop_be.maintenance.policy import Maintenance
+from dop_be.maintenance.timeline import Phase, Timeline, maintenance_document
 
 
 def put_in_force(live: Live, mode: str) -> None:
     """Turn maintenance on in this process alone."""
-    snapshot = live.require()
+    snapshot = live.current()
     settings = {**snapshot.settings, "is_maintain": True, "maintenance_mode": mode}
-    live.snapshot = replace(snapshot, timeline=Timeline(settings, (), datetime.now(UTC)))
+    live.snapshot = replace(snapshot, timeline=Timeline(settings, ()))
 
 
 def put_exactly(live: Live, maintenance: Maintenance) -> None:
     """Let this be in force in this process, whatever the time."""
-    snapshot = live.require()
-    timeline = Timeline(snapshot.settings, (), datetime.now(UTC))
+    snapshot = live.current()
+    timeline = Timeline(snapshot.settings, ())
     timeline._phase = Phase(-math.inf, math.inf, maintenance, maintenance_document(maintenance, None), None)
     live.snapshot = replace(snapshot, timeline=timeline)

@@ -12,7 +12,7 @@ from tests.postgres import execute
 
 from .tree import Tree
 
-ANCHOR = "    # The compare-and-set"
+ANCHOR = "    # Add further settings"
 IMPORTS = """\
 from datetime import date, time, timedelta
 from decimal import Decimal

@@ -25,7 +25,7 @@ def test_every_command(postgresql_tree: Tree, line: tuple[str, ...]) -> None:
     assert run(*line, "heads") == f"{head} (head)\n"
     assert run(*line, "branches") == ""
     assert "No new upgrade operations detected." in run(*line, "check")
-    assert "Running downgrade" in run(*line, "downgrade", "1ef3177d92ce")
+    assert "Running downgrade" in run(*line, "downgrade", "4b47f7895f36")
     run(*line, "upgrade", "head")
     run(*line, "stamp", "head")
     assert f"{head} (head)" in run(*line, "current")

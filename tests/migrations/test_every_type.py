@@ -14,7 +14,7 @@ from .test_types import COLUMNS
 from .tree import ROOT, Tree
 
 TESTS = (
-    *("tests/settings/test_history.py", "tests/settings/test_models.py", "tests/settings/test_types.py"),
+    *("tests/history/test_history.py", "tests/settings/test_models.py", "tests/settings/test_types.py"),
     *("tests/web/test_settings.py", "tests/cli/test_settings.py", "tests/test_columns.py", "tests/test_docs.py"),
 )
 CHECKS = (

@@ -137,9 +137,9 @@ def call(method, path, body=None):
     return answer.status_code, answer.get_json()
 changes, words = json.load(open("changes.json"))
 answers = [[*call("PATCH", "", change), call("GET", "")[1]] for change in changes]
-reverted = call("POST", "/revert", {"revision": 2})
+restored = call("POST", "/restore", {"revision": 2})
 told = [cli.invoke(args=["settings", "set", word]).output for word in words]
-print(json.dumps({"answers": answers, "reverted": reverted, "told": told, "now": call("GET", "")[1],
+print(json.dumps({"answers": answers, "restored": restored, "told": told, "now": call("GET", "")[1],
     "history": call("GET", "/history?limit=200")[1]["changes"]}))
 """
 
@@ -183,8 +183,8 @@ def test_every_value_that_a_type_holds_comes_back_and_every_other_is_refused(
         assert read == answer
     refusals = said["answers"][len(good) :]
     assert [(status, list(answer["errors"])) for status, answer, _ in refusals] == [(422, list(each)) for each in bad]
-    status, reverted = said["reverted"]
-    assert (status, {name: reverted[name] for name in KINDS}) == (
+    status, restored = said["restored"]
+    assert (status, {name: restored[name] for name in KINDS}) == (
         200,
         {name: said["answers"][0][1][name] for name in KINDS},
     )

@@ -59,13 +59,14 @@ def test_a_change_is_one_line_with_who_what_and_why(logged: Logged) -> None:
     assert line == {
         "event": "settings changed",
         "level": "info",
-        "logger": "dop_be.settings.recording",
+        "logger": "dop_be.settings.service",
         "actor": "admin",
         "source": "api",
         "revision": 2,
         "changed": ["is_maintain", "maintenance_message"],
         "reason": "Umzug \N{EN DASH} los",
         "request_id": "req-1",
+        "token": None,
     }
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeEngine
 
 from dop_be.columns import ExactNumeric, UtcDateTime, enumeration
 from dop_be.errors import UnsupportedColumn
-from dop_be.settings.models import shown
+from dop_be.settings.models import SHOWN
 from dop_be.settings.schemas import check_columns
 
 Mood = enum.Enum("Mood", ["good", "bad"])
@@ -95,4 +95,4 @@ def test_a_column_that_no_older_release_could_insert_is_refused() -> None:
 
 
 def test_the_settings_themselves_are_accepted() -> None:
-    check_columns(shown())
+    check_columns(SHOWN)

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse, create_environ
 
 from dop_be.access import service
 from dop_be.access.tokens import SCOPES
-from dop_be.database import Attribution
+from dop_be.database import Author
 from dop_be.extensions import db
 from dop_be.live import Live
 
@@ -22,7 +22,7 @@ from ..conftest import ADMIN, ADMIN_TOKEN
 from ..postgres import execute
 
 Sql = Callable[..., list[Any]]
-BY = Attribution("tester", "cli")
+BY = Author("tester", "cli")
 URL = "/api/v1/settings"
 
 
@@ -40,7 +40,7 @@ def token(app: Flask) -> Callable[..., dict[str, str]]:
 
     def make(*scopes: str, name: str = "ci", lifetime: timedelta | None = None) -> dict[str, str]:
         with app.app_context():
-            return bearer(service.create(name, scopes, BY, lifetime=lifetime))
+            return bearer(service.create(name, scopes, BY, lifetime=lifetime)[0])
 
     return make
 
@@ -52,9 +52,9 @@ def write(client: FlaskClient, headers: dict[str, str], address: str = "192.0.2.
 
 
 def test_a_change_is_recorded_with_the_tokens_name(client: FlaskClient, token: Callable[..., dict[str, str]]) -> None:
-    headers = token("settings:write", name="release robot")
+    headers = token("settings:write", name="release-robot")
     assert write(client, headers) == 200
-    assert body(client.get(f"{URL}/history", headers=headers))["changes"][0]["changed_by"] == "release robot"
+    assert body(client.get(f"{URL}/history", headers=headers))["changes"][0]["changed_by"] == "release-robot"
 
 
 @pytest.mark.parametrize("scope", SCOPES)
@@ -109,7 +109,7 @@ def test_psql_takes_a_token_out_of_force_too(make_app: Callable[..., Flask], pos
     app = make_app(postgresql_url)
     assert app.extensions["live"].refresh()
     with app.app_context():
-        headers = bearer(service.create("ci", ["settings:read"], BY))
+        headers = bearer(service.create("ci", ["settings:read"], BY)[0])
     version = app.extensions["live"].version
     execute(postgresql_url, "UPDATE api_tokens SET revoked_at = now()")
     app.extensions["live"].refresh()
@@ -149,7 +149,7 @@ def test_without_any_token_writes_name_the_variable(make_app: Callable[..., Flas
     assert response.status_code == 403
     assert "ADMIN_TOKEN" in body(response)["detail"]
     with app.app_context():
-        made = service.create("first", ["settings:write"], BY)
+        made, _ = service.create("first", ["settings:write"], BY)
     assert write(app.test_client(), bearer(made)) == 200
     assert write(app.test_client(), bearer("x")) == 401
 

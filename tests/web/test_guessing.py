@@ -29,9 +29,9 @@ def test_an_address_is_counted_with_its_neighbours_of_one_subscriber(address: st
 def test_memory_is_bounded_and_further_addresses_share_one_counter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guessing, "MOST_ADDRESSES", 5)
     counter = Guessing()
-    for number in range(5 + FAILURES.amount):
+    for number in range(5 + FAILURES):
         counter.failed(f"192.0.2.{number}")
     with pytest.raises(TooManyAttempts):
         counter.failed("192.0.2.99")
-    assert len(counter._limiter.storage.storage) == 6  # type: ignore[attr-defined]  # MemoryStorage's
+    assert len(counter._counts) == 6
     counter.failed("192.0.2.1")  # has a counter of its own

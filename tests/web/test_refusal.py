@@ -17,8 +17,8 @@ from dop_be.web.refusal import Refusals
 NOW = datetime(2030, 3, 6, 9, 0, tzinfo=UTC)
 HTML = "text/html"
 STRICT = (
-    r"default-src 'none'; script-src 'sha256-[A-Za-z0-9+/]{43}='; style-src 'sha256-[A-Za-z0-9+/]{43}='; img-src data:;"
-    r" font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    r"default-src 'none'; script-src (?:'none'|'sha256-[A-Za-z0-9+/]{43}='); style-src 'sha256-[A-Za-z0-9+/]{43}=';"
+    r" img-src data:; font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -57,11 +57,11 @@ def test_retry_after_counts_whole_seconds_to_the_end(
 ) -> None:
     refusal = refusals(RETRY_AFTER=77).for_maintenance(maintenance(until=NOW + until if until else None))
     for accept in (HTML, "application/json"):
-        assert dict(refusal.answer(accept, NOW)[1])["Retry-After"] == seconds
+        assert dict(refusal.answer(accept, NOW.timestamp())[1])["Retry-After"] == seconds
 
 
 def test_the_page_is_sent_with_a_strict_policy(refusals: Callable[..., Refusals]) -> None:
-    headers = dict(refusals().for_maintenance(maintenance()).answer(HTML, NOW)[1])
+    headers = dict(refusals().for_maintenance(maintenance()).answer(HTML, NOW.timestamp())[1])
     assert re.fullmatch(STRICT, headers["Content-Security-Policy"])
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Cache-Control"] == "no-store"
@@ -92,7 +92,7 @@ class TestOwnTemplate:
         path = write("{{ mode }}|{{ message }}|{{ since }}|{{ until }}")
         made = refusals(MAINTENANCE_TEMPLATE=path)
         full = maintenance("read_only", "<b>Zurück & bald</b>", NOW + timedelta(hours=1))
-        assert made.for_maintenance(full).answer(HTML, NOW)[0].decode() == (
+        assert made.for_maintenance(full).answer(HTML, NOW.timestamp())[0].decode() == (
             "read_only|&lt;b&gt;Zurück &amp; bald&lt;/b&gt;|2030-03-06T09:00:00.000000Z|2030-03-06T10:00:00.000000Z"
         )
         assert made.for_maintenance(maintenance()).page == b"full|None|2030-03-06T09:00:00.000000Z|None"
@@ -110,7 +110,7 @@ class TestOwnTemplate:
     ) -> None:
         path = write("<script>ours()</script>{{ message|safe }}{% if until %}<script>count()</script>{% endif %}")
         refusal = refusals(MAINTENANCE_TEMPLATE=path).for_maintenance(maintenance(message="<script>theirs()</script>"))
-        body, headers = refusal.answer(HTML, NOW)
+        body, headers = refusal.answer(HTML, NOW.timestamp())
         assert b"theirs()" in body
         policy = dict(headers)["Content-Security-Policy"]
         # printf 'ours()' | openssl dgst -sha256 -binary | base64
@@ -130,7 +130,7 @@ class TestOwnTemplate:
         with caplog.at_level(logging.ERROR):
             refusal = made.for_maintenance(maintenance(message="now"))
         assert "Down for maintenance" in refusal.page.decode()
-        assert re.fullmatch(STRICT, dict(refusal.answer(HTML, NOW)[1])["Content-Security-Policy"])
+        assert re.fullmatch(STRICT, dict(refusal.answer(HTML, NOW.timestamp())[1])["Content-Security-Policy"])
         [record] = caplog.records
         assert "MAINTENANCE_TEMPLATE" in record.message
 

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from dop_be.live import Live
-from dop_be.settings.models import shown
+from dop_be.settings.models import SHOWN
 from tests.conftest import ADMIN
 from tests.problems import assert_problem
 
@@ -28,7 +28,7 @@ PUBLIC = {
     "updated_at",
 }
 PRIVATE = PUBLIC | {"id", "updated_by"}
-FURTHER = {column.key: bool(column.info.get("public")) for column in shown() if column.key not in PRIVATE}
+FURTHER = {column.key: bool(column.info.get("public")) for column in SHOWN if column.key not in PRIVATE}
 ETAG = re.compile(r'"(\d+)-[0-9a-f]{8}"')
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 

@@ -14,7 +14,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from dop_be.database import Attribution
+from dop_be.database import Author
 from dop_be.extensions import db
 from dop_be.settings import service
 
@@ -39,7 +39,7 @@ def change_and_die(app: Flask, message: str, statement: int) -> None:
 
             event.listen(db.engine, "after_cursor_execute", count)
             event.listen(db.engine, "commit", count)
-            service.change({"maintenance_message": message}, Attribution("somebody", "cli"))
+            service.change({"maintenance_message": message}, Author("somebody", "cli"))
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
 
@@ -51,8 +51,8 @@ def test_a_writer_killed_a_hundred_times_leaves_row_and_history_in_agreement(app
         change_and_die(app, f"attempt {attempt}", attempt % STATEMENTS + 1)
         [row] = sql(
             'SELECT s.revision, maintenance_message, updated_by, h.revision AS entry, changed_by, h."values"'
-            " FROM system_settings s LEFT JOIN system_settings_history h"
-            " ON h.revision = (SELECT max(revision) FROM system_settings_history)"
+            " FROM system_settings s LEFT JOIN changes h"
+            " ON h.id = (SELECT max(id) FROM changes)"
         )
         values = json.loads(row["values"]) if isinstance(row["values"], str) else row["values"]
         assert row["revision"] == row["entry"]
@@ -91,7 +91,7 @@ def test_a_server_killed_again_and_again_leaves_row_and_history_in_agreement(
         rows = execute(
             cluster.url(),
             "SELECT s.revision, h.revision, maintenance_message IS NOT DISTINCT FROM h.values ->> 'maintenance_message'"
-            " FROM system_settings s JOIN system_settings_history h USING (revision)",
+            " FROM system_settings s JOIN changes h USING (revision)",
         )
         assert rows == [(1 + committed, 1 + committed, True)]
-        assert execute(cluster.url(), "SELECT count(*) FROM system_settings_history") == [(1 + committed,)]
+        assert execute(cluster.url(), "SELECT count(*) FROM changes") == [(1 + committed,)]

@@ -1,0 +1,86 @@
+"""`flask history …`: who changed what, and the one way to shorten that record."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from flask import Flask, json
+from flask.cli import with_appcontext
+
+from ..history import service
+from .commands import Command, Group, author, name_default_file, reason_option
+
+KINDS = ("settings", "window", "token", "component")
+
+limit_option = click.option(
+    "--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many entries."
+)
+before_option = click.option("--before", type=click.IntRange(1), help="Only entries with a lower id than this one.")
+json_option = click.option("--json", "as_json", is_flag=True, help="As the API answers.")
+
+
+@click.group("history", cls=Group, invoke_without_command=True)
+@click.option("--kind", type=click.Choice(KINDS), help="Only changes to these.")
+@limit_option
+@before_option
+@json_option
+@with_appcontext
+@click.pass_context
+def group(ctx: click.Context, kind: str | None, limit: int, before: int | None, *, as_json: bool) -> None:
+    """Show who changed what, newest first."""
+    if ctx.invoked_subcommand is None:
+        name_default_file(ctx)
+        _show(kind, limit, before, as_json)
+
+
+@click.command("history", cls=Command)
+@limit_option
+@before_option
+@json_option
+@with_appcontext
+def of_settings(limit: int, before: int | None, *, as_json: bool) -> None:
+    """Show who changed which setting, newest first."""
+    _show("settings", limit, before, as_json)
+
+
+@group.command("prune")
+@click.option(
+    "--before",
+    "moment",
+    required=True,
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    help="Delete the entries from before this UTC day or time.",
+)
+@reason_option
+def prune(moment: datetime, reason: str | None) -> None:
+    """Delete old entries; the settings and the newest entries stay as they are."""
+    deleted = service.prune(moment.replace(tzinfo=UTC), author(reason))
+    click.echo(f"deleted {deleted} {'entry' if deleted == 1 else 'entries'} of the history")
+
+
+def _show(kind: str | None, limit: int, before: int | None, as_json: bool) -> None:
+    entries, older = service.page(limit=limit, before=before, kind=kind)
+    if as_json:
+        click.echo(json.dumps({"changes": entries, "next": older}, sort_keys=False))
+        return
+    for entry in entries:
+        click.echo(_line(entry))
+
+
+def _line(entry: dict[str, Any]) -> str:
+    changes = ", ".join(
+        f"{name}: {json.dumps(sides['from'])} -> {json.dumps(sides['to'])}" for name, sides in entry["changes"].items()
+    )
+    what = f"revision {entry['revision']}" if entry["revision"] else entry["kind"]
+    key = f" {entry['key']}" if entry["key"] else ""
+    verb = "" if entry["action"] == "update" else f" {entry['action']}"
+    reason = f"  # {entry['reason']}" if entry["reason"] else ""
+    who = f"{entry['changed_by']} ({entry['source']})"
+    return f"{entry['id']}  {entry['changed_at']}  {who}  {what}{key}{verb}  {changes}{reason}"
+
+
+def init_app(app: Flask) -> None:
+    """Add the commands."""
+    app.cli.add_command(group)

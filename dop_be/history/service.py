@@ -1,0 +1,207 @@
+"""The one record of changes: written with each change, read in pages, shortened by `prune` alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from flask import current_app
+from marshmallow import ValidationError, fields
+from marshmallow.validate import Length, Regexp
+from sqlalchemy import delete, func, insert, literal, or_, select, text
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.orm import Session
+
+from ..database import Author, author, reading, writing
+from ..errors import InvalidInput
+from ..extensions import db
+from ..fields import Digits, StrictString, timestamp
+from ..version import raise_version
+from .model import Change
+
+SECRET = "(secret)"  # stands for a value that nobody may read  # noqa: S105
+SHOWN = [column for column in Change.__table__.columns if column.key != "values"]
+BATCH = 5_000  # entries that `prune` deletes in one transaction, within its time limit
+SQLITE_GUARD = "changes_no_DELETE"  # the trigger that refuses to delete entries
+
+Fields = Mapping[str, fields.Field[Any]]
+logger = logging.getLogger(__name__)
+
+
+REASON_LENGTH = 500
+REASON = StrictString(
+    validate=[
+        Length(max=REASON_LENGTH),
+        Regexp(r"[^\x00-\x1f\x7f-\x9f]*\Z", error="Contains a control character."),
+    ]
+)
+
+
+def checked_reason(text: str | None, field: str) -> str | None:
+    """Return a reason as it is recorded; None where it is empty.
+
+    Raises:
+        InvalidInput: about `field`: not a storable text of up to REASON_LENGTH characters on one line.
+    """
+    try:
+        return REASON.deserialize((text or "").strip()) or None
+    except ValidationError as error:
+        raise InvalidInput({field: list(error.messages)}) from error
+
+
+def describe(app: Any, kind: str, known: Fields) -> None:
+    """Say how values of a kind are shown: as these marshmallow fields, by name, would; others as they are recorded."""
+    app.extensions.setdefault("history", {})[kind] = known
+
+
+def record(
+    session: Session,
+    kind: str,
+    key: str | None,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+    **settings: Any,
+) -> None:
+    """Record a change on SQLite and raise the version; on PostgreSQL triggers do both.
+
+    Args:
+        session: the transaction of the change, from `database.writing`.
+        kind: settings, window or token.
+        key: which of its kind.
+        before: the values by name as JSON shows them; None where it was not there.
+        after: the same after the change; None where it is gone.
+        settings: the `revision`, all `values` and the time of the settings; nothing for other kinds.
+    """
+    if session.get_bind().dialect.name != "sqlite":
+        return
+    changes = differences(before or {}, after or {})
+    if before is not None and after is not None and not changes:
+        return
+    by = author(session)
+    entry = {
+        "action": "insert" if before is None else "delete" if after is None else "update",
+        "changed_at": datetime.now(UTC),
+        "changed_by": by.actor,
+        "source": by.source,
+        "reason": by.reason,
+        "request_id": by.request_id,
+    } | settings
+    session.execute(insert(Change).values(id=_next_id(), kind=kind, key=key, changes=changes, **entry))
+    raise_version(session)
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what differs, by name; a name that is missing is null."""
+    pairs = {name: {"from": before.get(name), "to": after.get(name)} for name in {**before, **after}}
+    return {name: sides for name, sides in pairs.items() if sides["from"] != sides["to"]}
+
+
+def _next_id() -> Any:
+    """Return the next id; SQLite has one writer at a time, so no other takes it."""
+    return select(func.coalesce(func.max(Change.id), 0) + 1).scalar_subquery()
+
+
+def page(
+    *, limit: int, before: int | None = None, kind: str | None = None, key: str | None = None, by: str | None = None
+) -> tuple[list[dict[str, Any]], int | None]:
+    """Return up to `limit` entries as JSON shows them, newest first, and the `before` of the next page, if any.
+
+    Args:
+        limit: at least 1.
+        before: an entry's id, exclusive.
+        kind: of the entries; None: of every kind.
+        key: which window or token; None: all.
+        by: whose changes; None: everybody's.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the database does not answer.
+    """
+    given = {Change.kind: kind, Change.key: key, Change.changed_by: by}
+    wanted = [column == value for column, value in given.items() if value is not None]
+    wanted += [] if before is None else [Change.id < before]
+    query = select(*SHOWN).where(*wanted).order_by(Change.id.desc()).limit(limit + 1)
+    with reading(db.engine) as connection:
+        rows = connection.execute(query).mappings().all()
+    return [entry(row) for row in rows[:limit]], rows[limit - 1]["id"] if len(rows) > limit else None
+
+
+def entry(row: RowMapping) -> dict[str, Any]:
+    """Return an entry as JSON shows it."""
+    known: Fields = current_app.extensions["history"].get(row["kind"], {})
+    changes = {
+        name: {side: shown(known.get(name), sides[side]) for side in ("from", "to")}
+        for name, sides in sorted(row["changes"].items())
+    }
+    return {**row, "changed_at": timestamp(row["changed_at"]), "changes": changes}
+
+
+def shown(field: fields.Field[Any] | None, value: Any) -> Any:
+    """Return a recorded value as the API shows that field; as it was recorded where the field is gone or changed."""
+    value = as_sent(field, value)
+    if field is None or value is None:
+        return value
+    try:
+        return field.serialize("value", {"value": field.deserialize(value)})
+    except ValidationError:
+        return value
+
+
+def as_sent(field: fields.Field[Any] | None, value: Any) -> Any:
+    """Return a recorded value as a client sends that field; PostgreSQL records exact numbers as JSON numbers."""
+    if isinstance(field, Digits) and isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return f"{Decimal(value):f}"
+    if not isinstance(value, Decimal):
+        return value
+    return float(value) if field is not None or Decimal(repr(float(value))) == value else f"{value:f}"
+
+
+def knows(session: Session, kind: str, key: str) -> bool:
+    """Whether there is an entry about this one."""
+    found = select(literal(1)).where(Change.kind == kind, Change.key == key).limit(1)
+    return session.scalar(found) is not None
+
+
+def changed_since(session: Session, identifier: int, names: Iterable[str]) -> list[str]:
+    """Return which of these settings were changed by entries after the one with this id."""
+    has = func.jsonb_exists if session.get_bind().dialect.name == "postgresql" else _has_member
+    later = select(literal(1)).where(Change.kind == "settings", Change.id > identifier).limit(1)
+    return [name for name in names if session.scalar(later.where(has(Change.changes, name)))]
+
+
+def _has_member(column: Any, name: str) -> Any:
+    return func.json_type(column, f'$."{name}"').is_not(None)
+
+
+def prune(before: datetime, by: Author) -> int:
+    """Delete the entries from before a moment, in batches; return how many there were. It is itself recorded.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer, or this role may not; batches that are done stay done.
+    """
+    total, told = 0, {"history": {"from": f"before {timestamp(before)}", "to": None}}
+    while True:
+        with writing(by) as session:
+            deleted = _prune(session, before, told if total == 0 else None)
+        total += deleted
+        if deleted < BATCH:
+            logger.info("history pruned", extra={"before": timestamp(before), "entries": total, "actor": by.actor})
+            return total
+
+
+def _prune(session: Session, before: datetime, told: dict[str, Any] | None) -> int:
+    if session.get_bind().dialect.name == "postgresql":
+        call = text("SELECT prune_changes(:before, :most, :tell)")
+        return int(session.scalar(call, {"before": before, "most": BATCH, "tell": told is not None}) or 0)
+    prunable = or_(Change.kind != "settings", Change.revision.is_not(None))  # earlier prunings are not
+    oldest = select(Change.id).where(Change.changed_at < before, prunable).order_by(Change.id).limit(BATCH)
+    guard = session.scalar(text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": SQLITE_GUARD})
+    session.execute(text(f'DROP TRIGGER IF EXISTS "{SQLITE_GUARD}"'))
+    if told is not None and session.scalar(oldest) is not None:
+        record(session, "settings", None, {"history": told["history"]["from"]}, None)
+    deleted = session.execute(delete(Change).where(Change.id.in_(oldest)))
+    if guard is not None:
+        session.execute(text(guard))
+    return int(deleted.rowcount)  # type: ignore[attr-defined]  # a DELETE's result has it

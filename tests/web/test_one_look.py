@@ -1,0 +1,63 @@
+"""A request sees one state at one moment, however often it looks and whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from dop_be.live import Live
+from dop_be.maintenance.timeline import Timeline
+
+HTML = {"Accept": "text/html"}
+
+
+@pytest.fixture
+def flip(app: Flask, live: Live) -> Callable[[bool], None]:
+    """Has the state flipped between the gate's check and the view of every request, from `before` to its opposite."""
+    snapshot = live.current()
+    states = {
+        on: replace(snapshot, timeline=Timeline({**snapshot.settings, "is_maintain": on}, ())) for on in (False, True)
+    }
+
+    def flip(before: bool) -> None:
+        live.snapshot = states[before]
+        app.before_request_funcs[None].append(lambda: setattr(live, "snapshot", states[not before]))
+
+    return flip
+
+
+def test_a_flip_between_check_and_view_tells_nobody_that_he_bypasses(
+    client: FlaskClient, flip: Callable[[bool], None], live: Live
+) -> None:
+    flip(False)
+    page = client.get("/", headers=HTML)
+    assert live.current().maintenance.active  # it was flipped indeed, before the view ran
+    assert page.status_code == 200
+    assert "In service" in page.text
+    assert "bypass" not in page.text
+    assert client.get("/", headers=HTML).status_code == 503  # the next request sees the new state
+
+
+def test_a_view_answers_with_the_state_that_the_check_saw(client: FlaskClient, flip: Callable[[bool], None]) -> None:
+    flip(False)
+    body = client.get("/api/v1/maintenance").get_json()
+    assert body["active"] is False
+    assert client.get("/api/v1/maintenance").get_json()["active"] is True
+
+
+def test_a_refusal_and_its_headers_are_of_one_moment(
+    client: FlaskClient, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is read once for a request: a second look would find the window's end behind it."""
+    real = time.time()
+    ticks = iter(real + 3600 * step for step in range(100))
+    monkeypatch.setattr("dop_be.web.outer.time.time", lambda: next(ticks))
+    snapshot = live.current()
+    live.snapshot = replace(snapshot, timeline=Timeline({**snapshot.settings, "is_maintain": True}, ()))
+    assert client.get("/").status_code == 503
+    assert next(ticks) == real + 3600
