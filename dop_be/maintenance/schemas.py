@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from marshmallow import ValidationError, fields, validates_schema
@@ -103,8 +106,12 @@ class MaintenanceSchema(StrictSchema):
 
 def dump_window(window: Window) -> dict[str, Any]:
     """Return the contract's window object."""
-    body: dict[str, Any] = WINDOW.dump(window)
-    return body
+    return dict(_dumped(window))
+
+
+@lru_cache(maxsize=1024)  # each reading of the database brings the same windows
+def _dumped(window: Window) -> Mapping[str, Any]:
+    return MappingProxyType(WINDOW.dump(window))
 
 
 def dump_occurrence(occurrence: Occurrence) -> dict[str, Any]:

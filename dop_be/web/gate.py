@@ -15,7 +15,7 @@ from ..maintenance.policy import lets_through
 from ..maintenance.timeline import Phase
 from .exemption import counted_method, exempt, is_exempt
 from .http import EXPOSED_HEADERS
-from .outer import look
+from .outer import LOOK, Look, look
 from .refusal import Headers, Refusal, Refusals
 from .visitors import carries_bypass, comes_from
 
@@ -56,8 +56,8 @@ class Gate:
     def check(self) -> Response | None:
         """Check a request of the application before its view; gated is whatever is not exempt, 404s included."""
         environ = request.environ
-        seen = look(environ)
-        if seen.phase is not None and not seen.phase.maintenance.active:
+        seen: Look = environ[LOOK]
+        if (phase := seen.phase) is not None and not phase.maintenance.active:
             return None
         method = environ["REQUEST_METHOD"]  # as it was sent; methods are case-sensitive (RFC 9110 section 9.1)
         route = (self._app, request.endpoint, request.blueprints, method)

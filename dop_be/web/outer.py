@@ -22,7 +22,7 @@ from ..maintenance.timeline import Phase
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-KEY = "dop_be.look"
+LOOK = "dop_be.look"  # where the environ has it
 ANNOUNCEMENT = "X-Maintenance-Starts"
 
 
@@ -46,7 +46,7 @@ class Look:
 
 def look(environ: WSGIEnvironment) -> Look:
     """Return what the request of this environ sees."""
-    found: Look = environ[KEY]
+    found: Look = environ[LOOK]
     return found
 
 
@@ -84,7 +84,7 @@ class Outer:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         now, snapshot = time.time(), self._live.snapshot
         phase = snapshot.at(now) if snapshot is not None else None
-        environ[KEY] = Look(now, snapshot, phase, self._live)
+        environ[LOOK] = Look(now, snapshot, phase, self._live)
         if phase is not None and phase.announced:
             start_response = announcing(start_response, phase.announced)
         path = environ["PATH_INFO"]
