@@ -76,9 +76,8 @@ def switch(
         state = phase(after, _windows(session), now.timestamp())
     moved = settings.Outcome(before, after)
     settings.log(moved, by)
-    for happened, found in [("opened", opened), *(("ended", occurrence.window) for occurrence in ended)]:
-        if found is not None:
-            _log(happened, found, by)
+    _log("opened", by, *filter(None, [opened]))
+    _log("ended", by, *(occurrence.window for occurrence in ended))
     return Outcome(state, bool(moved.changed or opened or ended), ended)
 
 
@@ -108,7 +107,7 @@ def schedule(by: Author, **planned: Any) -> Window:
         now = datetime.now(UTC)  # as in `switch`
         window = plan(now, **planned)
         _add(session, _windows(session), window, now)
-    _log("planned", window, by)
+    _log("planned", by, window)
     return window
 
 
@@ -127,14 +126,15 @@ def cancel(by: Author, identifier: uuid.UUID) -> Window | None:
                 return None
             raise NotFound("There is no such window.")
         _delete(session, [window])
-    _log("cancelled", window, by)
+    _log("cancelled", by, window)
     return window
 
 
-def _log(happened: str, window: Window, by: Author) -> None:
-    """Log a change to a window, as each change to the settings is."""
-    times = {"starts_at": timestamp(window.starts_at), "ends_at": timestamp(window.ends_at), "rrule": window.rrule}
-    logger.info("window %s", happened, extra={**asdict(by), "window": str(window.id), **times})
+def _log(happened: str, by: Author, *windows: Window) -> None:
+    """Log changes to windows, as each change to the settings is."""
+    for window in windows:
+        times = {"starts_at": timestamp(window.starts_at), "ends_at": timestamp(window.ends_at), "rrule": window.rrule}
+        logger.info("window %s", happened, extra={**asdict(by), "window": str(window.id), **times})
 
 
 def _windows(session: Session) -> list[Window]:
