@@ -11,7 +11,7 @@ from ..access import service
 from ..access.tokens import BYPASS
 from ..errors import InvalidInput
 from ..fields import timestamp
-from .commands import DURATION, Group, author, reason_option
+from .commands import DURATION, Group, author, reason_option, say
 from .maintenance import group as maintenance
 
 group = Group("bypass", help="Let visitors through during maintenance.")
@@ -28,9 +28,9 @@ def create(name: str, lifetime: timedelta, reason: str | None) -> None:
     except InvalidInput as error:
         options = {"expires_at": "--for"}
         raise InvalidInput({options.get(field, field): texts for field, texts in error.errors.items()}) from error
-    click.echo(f"bypass {name} is valid until {expires_at and timestamp(expires_at)}; its token is shown this once")
-    click.echo(f"link    {current_app.config['PUBLIC_URL']}/gate/bypass/{token}")
-    click.echo(f"header  X-Maintenance-Bypass: {token}")
+    say(f"bypass {name} is valid until {expires_at and timestamp(expires_at)}; its token is shown this once")
+    say(f"link    {current_app.config['PUBLIC_URL']}/gate/bypass/{token}")
+    say(f"header  X-Maintenance-Bypass: {token}")
 
 
 @group.command("list")
@@ -41,9 +41,9 @@ def show() -> None:
     for token in known:
         ends = "expired" if token["expires_at"] <= now else "expires"
         created = f"created {timestamp(token['created_at'])} by {token['created_by']}"
-        click.echo(f"{token['name']}  {ends} {timestamp(token['expires_at'])}  {created}")
+        say(f"{token['name']}  {ends} {timestamp(token['expires_at'])}  {created}")
     if not known:
-        click.echo("there is no bypass")
+        say("there is no bypass")
 
 
 @group.command("revoke")
@@ -52,7 +52,7 @@ def show() -> None:
 def revoke(name: str, reason: str | None) -> None:
     """Revoke a bypass, in every worker at once."""
     revoked = service.revoke(name, author(reason), bypass=True)
-    click.echo(f"bypass {name} is {'revoked' if revoked else 'already revoked'}")
+    say(f"bypass {name} is {'revoked' if revoked else 'already revoked'}")
 
 
 def init_app(app: Flask) -> None:

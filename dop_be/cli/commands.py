@@ -94,6 +94,11 @@ class Failure(click.ClickException):
 reason_option = click.option("--reason", help="Why; recorded in the history.")
 
 
+def say(line: str) -> None:
+    """Print one line for people, with control characters escaped: names and messages may come from SQL."""
+    click.echo("".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line))
+
+
 def author(reason: str | None = None) -> Author:
     """Return the shell's user, acting through the command line.
 

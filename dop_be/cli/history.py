@@ -10,7 +10,7 @@ from flask import Flask, json
 from flask.cli import with_appcontext
 
 from ..history import service
-from .commands import Command, Group, author, name_default_file, reason_option
+from .commands import Command, Group, author, name_default_file, reason_option, say
 
 KINDS = ("settings", "window", "token", "component")
 
@@ -45,19 +45,28 @@ def of_settings(limit: int, before: int | None, *, as_json: bool) -> None:
     _show("settings", limit, before, as_json)
 
 
+class Day(click.ParamType[datetime]):
+    """A UTC day or time."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a date; use 2026-01-31 or 2026-01-31T12:00:00Z.", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 @group.command("prune")
 @click.option(
-    "--before",
-    "moment",
-    required=True,
-    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
-    help="Delete the entries from before this UTC day or time.",
+    "--before", "moment", required=True, type=Day(), help="Delete the entries from before this UTC day or time."
 )
 @reason_option
 def prune(moment: datetime, reason: str | None) -> None:
     """Delete old entries; the settings and the newest entries stay as they are."""
-    deleted = service.prune(moment.replace(tzinfo=UTC), author(reason))
-    click.echo(f"deleted {deleted} {'entry' if deleted == 1 else 'entries'} of the history")
+    deleted = service.prune(moment, author(reason))
+    say(f"deleted {deleted} {'entry' if deleted == 1 else 'entries'} of the history")
 
 
 def _show(kind: str | None, limit: int, before: int | None, as_json: bool) -> None:
@@ -66,7 +75,7 @@ def _show(kind: str | None, limit: int, before: int | None, as_json: bool) -> No
         click.echo(json.dumps({"changes": entries, "next": older}, sort_keys=False))
         return
     for entry in entries:
-        click.echo(_line(entry))
+        say(_line(entry))
 
 
 def _line(entry: dict[str, Any]) -> str:

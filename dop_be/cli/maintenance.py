@@ -15,7 +15,7 @@ from ..maintenance.policy import Maintenance
 from ..maintenance.schedule import Occurrence, Window, current
 from ..maintenance.schemas import SwitchSchema, WindowSchema
 from ..settings.models import MESSAGE_LENGTH, MODES
-from .commands import DURATION, Group, author, current_state, reason_option
+from .commands import DURATION, Group, author, current_state, reason_option, say
 
 IN_MAINTENANCE = 1
 STAYS = "; the switch is on too, so it does not end by itself"
@@ -39,7 +39,7 @@ def on(mode: str | None, message: str | None, duration: timedelta | None, reason
     outcome = service.switch(author(reason), **{name: value for name, value in wanted.items() if name not in kept})
     already = "" if outcome.changed else "already "
     stays = STAYS if until and outcome.phase.maintenance.until is None else ""
-    click.echo(f"maintenance is {already}{described(outcome.phase.maintenance)}{stays}")
+    say(f"maintenance is {already}{described(outcome.phase.maintenance)}{stays}")
 
 
 @group.command("off")
@@ -48,7 +48,7 @@ def off(reason: str | None) -> None:
     """Turn maintenance off, and end the windows that are open."""
     outcome = service.switch(author(reason), active=False)
     ended = "".join(f"; ended window {_occurrence(occurrence)}" for occurrence in outcome.ended)
-    click.echo(f"maintenance is {'off' if outcome.changed else 'already off'}{ended}")
+    say(f"maintenance is {'off' if outcome.changed else 'already off'}{ended}")
 
 
 @group.command("status")
@@ -60,7 +60,7 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
     if as_json:
         click.echo(phase.document.body, nl=False)
     else:
-        click.echo(f"maintenance is {described(phase.maintenance)}")
+        say(f"maintenance is {described(phase.maintenance)}")
     ctx.exit(IN_MAINTENANCE if phase.maintenance.active else 0)
 
 
@@ -78,7 +78,7 @@ def schedule(reason: str | None, **given: str | None) -> None:
     """Plan a window from START to END, such as 2026-12-01T02:00, or with an offset 2026-12-01T02:00:00+01:00."""
     planned = parse(WindowSchema(), {name: value for name, value in given.items() if value is not None})
     window = service.schedule(author(reason), **planned)
-    click.echo(f"planned window {_window(window, datetime.now(UTC))}")
+    say(f"planned window {_window(window, datetime.now(UTC))}")
 
 
 @group.command("windows")
@@ -86,7 +86,7 @@ def windows() -> None:
     """List the planned windows, each with its next time."""
     now = datetime.now(UTC)
     for window in current_state().windows:
-        click.echo(_window(window, now))
+        say(_window(window, now))
 
 
 @group.command("cancel")
@@ -96,9 +96,9 @@ def cancel(identifier: uuid.UUID, reason: str | None) -> None:
     """Cancel a window and, where it recurs, all of its times; end it where it is open."""
     window = service.cancel(author(reason), identifier)
     if window is None:
-        click.echo(f"window {identifier} is already cancelled")
+        say(f"window {identifier} is already cancelled")
     else:
-        click.echo(f"cancelled window {_window(window, datetime.now(UTC))}")
+        say(f"cancelled window {_window(window, datetime.now(UTC))}")
 
 
 def described(maintenance: Maintenance) -> str:

@@ -8,7 +8,7 @@ from flask import Flask, json
 from ..settings import service
 from ..settings.schemas import LARGEST_REVISION, dump, parse_assignments
 from . import history
-from .commands import Group, author, current_state, reason_option
+from .commands import Group, author, current_state, reason_option, say
 
 group = Group("settings", help="Show and change the system settings.")
 revision_argument = click.argument("revision", type=click.IntRange(1, LARGEST_REVISION))
@@ -25,7 +25,7 @@ def show(*, as_json: bool) -> None:
     values = dump(snapshot.settings)
     width = max(map(len, values))
     for name, value in values.items():
-        click.echo(f"{name:<{width}}  {_shown(value)}")
+        say(f"{name:<{width}}  {_shown(value)}")
 
 
 @group.command("set")
@@ -56,7 +56,7 @@ def _tell(outcome: service.Outcome) -> None:
     before, after = dump(outcome.before), dump(outcome.after)
     changes = [f"{name}: {_shown(before[name])} -> {_shown(after[name])}" for name in outcome.changed]
     gone = f"; no settings any more: {', '.join(outcome.gone)}" if outcome.gone else ""
-    click.echo(f"revision {after['revision']}: {', '.join(changes) or 'nothing to change'}{gone}")
+    say(f"revision {after['revision']}: {', '.join(changes) or 'nothing to change'}{gone}")
 
 
 def _shown(value: object) -> str:

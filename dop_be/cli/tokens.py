@@ -11,7 +11,7 @@ from sqlalchemy.engine import RowMapping
 from ..access import service
 from ..access.tokens import SCOPES
 from ..fields import timestamp
-from .commands import DURATION, Group, author, reason_option
+from .commands import DURATION, Group, author, reason_option, say
 
 group = Group("tokens", help="Make, list and revoke the named tokens of the API.")
 
@@ -24,7 +24,7 @@ group = Group("tokens", help="Make, list and revoke the named tokens of the API.
 def create(name: str, scopes: tuple[str, ...], lifetime: timedelta | None, reason: str | None) -> None:
     """Make a token and print it; it cannot be shown again."""
     text, _ = service.create(name, scopes, author(reason), lifetime=lifetime)
-    click.echo(text)
+    say(text)
 
 
 @group.command("list")
@@ -34,7 +34,7 @@ def show() -> None:
     for token in service.all_tokens():
         if not service.is_bypass(token):
             made = f"made {timestamp(token['created_at'])} by {token['created_by']}"
-            click.echo(f"{token['name']}  {token['id']}  {_state(token, now)}  {token['scopes']}  {made}")
+            say(f"{token['name']}  {token['id']}  {_state(token, now)}  {token['scopes']}  {made}")
 
 
 @group.command("revoke")
@@ -43,7 +43,7 @@ def show() -> None:
 def revoke(name: str, reason: str | None) -> None:
     """Revoke a token, in every worker at once."""
     revoked = service.revoke(name, author(reason))
-    click.echo(f"token {name} is {'revoked' if revoked else 'already revoked'}")
+    say(f"token {name} is {'revoked' if revoked else 'already revoked'}")
 
 
 def _state(token: RowMapping, now: datetime) -> str:

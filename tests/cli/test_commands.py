@@ -35,3 +35,14 @@ def test_a_fault_of_our_own_does_not_read_as_in_maintenance(app: Flask) -> None:
     app.cli.add_command(group)
     result = app.test_cli_runner().invoke(args=["faulty", "fail"])
     assert (result.exit_code, result.output) == (2, "Error: ZeroDivisionError: division by zero\n")
+
+
+def test_control_characters_are_shown_escaped(cli: FlaskCliRunner, sql: Callable[..., object]) -> None:
+    """What SQL has stored must not play tricks on an operator's terminal."""
+    sql(
+        "INSERT INTO api_tokens (id, name, digest, scopes, created_at, created_by)"
+        " VALUES ('cafecafe', :name, 'x', 'settings:read', '2026-01-01 00:00:00+00:00', 'sql')",
+        name="a\nb\x1b[31m",
+    )
+    [line] = cli.invoke(args=["tokens", "list"]).output.splitlines()
+    assert line.startswith(r"a\nb\x1b[31m  cafecafe")
