@@ -64,7 +64,7 @@ class Digits(StrictString):
     NUMBER = re.compile(r"([+-]?)(\d+)(?:\.(\d+))?", re.ASCII)
     default_error_messages = {
         "invalid": 'Not a string of digits such as "-12.50".',
-        "range": "Takes up to {whole} digits before the point and {scale} after it.",
+        "range": "Expected up to {whole} digits before the point and {scale} after it.",
     }
 
     def __init__(self, precision: int, scale: int, **options: Any) -> None:

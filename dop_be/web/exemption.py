@@ -1,7 +1,6 @@
 """What endpoints declare to the gate: that it always lets them through, or what they do where the method misleads.
 
-By endpoint, never by a part of the path. A decorator of another library that drops a function's attributes drops a
-declaration below it too, so that the declaration stands above.
+By endpoint, never by a part of the path. Put these decorators outermost: another decorator may not copy the attribute.
 """
 
 from __future__ import annotations
