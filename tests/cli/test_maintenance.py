@@ -101,3 +101,23 @@ def test_a_time_beside_the_switch_says_that_it_does_not_end_by_itself(cli: Flask
     result = cli.invoke(args=["maintenance", "on", "--for", "30m"])
     assert result.exit_code == 0
     assert result.output.endswith("; the switch is on too, so it does not end by itself\n")
+
+
+def test_on_while_it_is_on_changes_only_what_is_named(cli: FlaskCliRunner) -> None:
+    assert "on (read_only)" in run(cli, "on", "--mode", "read_only", "--message", "soon")
+    assert run(cli, "on").startswith("maintenance is already on (read_only)")
+    assert run(cli, "on", "--message", "later").endswith(": later")
+    assert "on (read_only)" in run(cli, "status", code=1)
+    assert "on (full)" in run(cli, "on", "--mode", "full")
+    run(cli, "off")
+    assert run(cli, "on").endswith("Z")  # once off, the next one begins with the defaults
+
+
+def test_a_second_on_for_a_time_moves_the_end_and_leaves_planned_windows_alone(cli: FlaskCliRunner) -> None:
+    run(cli, "schedule", "2031-12-02T02:00:00Z", "2031-12-02T04:00:00Z")
+    first = run(cli, "on", "--for", "30m", "--mode", "read_only", "--message", "disks")
+    second = run(cli, "on", "--for", "60m")
+    assert first != second
+    assert "on (read_only)" in second
+    assert second.endswith(": disks")
+    assert len(run(cli, "windows").splitlines()) == 2

@@ -208,3 +208,19 @@ def test_browsers_of_allowed_origins_may_read_the_announcement(
     assert app.extensions["live"].refresh()
     answer = app.test_client().get(STATE, headers={"Origin": "https://app.example.com"})
     assert "X-Maintenance-Starts" in answer.headers["Access-Control-Expose-Headers"]
+
+
+def test_a_put_may_ask_that_nobody_has_changed_what_is_in_force(client: FlaskClient) -> None:
+    seen = get(client, STATE).headers["ETag"]
+    post(client)  # what comes next is not what is in force
+    on = client.put(STATE, json={"active": True}, headers={**ADMIN, "If-Match": seen})
+    assert on.status_code == 200
+    stale = client.put(STATE, json={"active": False}, headers={**ADMIN, "If-Match": seen})
+    assert_problem(stale, 412, "revision_conflict")
+    assert stale.headers["ETag"] == on.headers["ETag"] == get(client, STATE).headers["ETag"]
+    for tag in (on.headers["ETag"], "*"):
+        assert client.put(STATE, json={"active": True}, headers={**ADMIN, "If-Match": tag}).status_code == 200
+    assert (
+        client.put(STATE, json={"active": False}, headers={**ADMIN, "If-Match": stale.headers["ETag"]}).status_code
+        == 200
+    )
