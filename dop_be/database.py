@@ -190,4 +190,6 @@ def unavailable(error: SQLAlchemyError) -> DatabaseUnavailable:
     logger.error("database: %s", one_line(error))
     if lacks_schema(error):
         return DatabaseUnavailable("The database is not migrated to this release: run `flask db upgrade`.")
+    if isinstance(getattr(error, "orig", None), psycopg2.errors.InsufficientPrivilege):
+        return DatabaseUnavailable("The database refuses this to the role of DATABASE_URL; use the role that migrates.")
     return DatabaseUnavailable("The database does not answer; nothing is known to have changed.")

@@ -71,6 +71,15 @@ def test_the_service_works_in_the_runtime_role(platform: Cluster, make_app: Call
     ]
 
 
+def test_only_the_migrating_role_prunes_the_history(platform: Cluster, make_app: Callable[..., Flask]) -> None:
+    words = ["history", "prune", "--before", "2020-01-01"]
+    refused = make_app(platform.url("platform", "runtime")).test_cli_runner().invoke(args=words)
+    assert refused.exit_code == 2
+    assert refused.output.endswith("use the role that migrates.\n")
+    allowed = make_app(platform.url("platform", "migrator")).test_cli_runner().invoke(args=words)
+    assert (allowed.exit_code, allowed.stdout) == (0, "deleted 0 entries of the history\n")
+
+
 @pytest.mark.parametrize(
     "statement",
     [
