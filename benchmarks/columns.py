@@ -19,7 +19,7 @@ from .servers import ROOT, flask, gunicorn, migrate, postgresql
 
 FLIPS = 300
 WORKERS = 4
-MARK = "    # The compare-and-set:"
+MARK = "    # Add further settings"
 KINDS = (
     "setting_{}: Mapped[bool] = mapped_column(server_default=false(), doc='A switch.', info=PUBLIC)",
     "setting_{}: Mapped[int] = mapped_column(server_default=text('7'), doc='A number.', info=PUBLIC)",
