@@ -195,13 +195,17 @@ def missing_right(said: str, url: sa.URL) -> str:
     return f"{said}: role {role} lacks this right; an administrator must run, in this database: {grant}"
 
 
+# On some versions of Python psycopg2 makes nothing of what is not UTF-8.
+UNREADABLE = "the server refused, in words that are not UTF-8 (its log has them)"
+
+
 def words(error: BaseException) -> str:
     """Return the server's own words and hint on one line, without the statement and its values."""
     if isinstance(error, UnicodeDecodeError):  # psycopg2, of an error in the server's language
         return one_line(bytes(error.object).decode("latin-1"))
     diagnosis: Any = getattr(error, "diag", None)
     if diagnosis is None or not diagnosis.message_primary:
-        return one_line(str(error)) or type(error).__name__
+        return one_line(str(error)) or UNREADABLE
     parts = [diagnosis.message_primary]
     if diagnosis.message_detail and diagnosis.sqlstate.startswith(HARMLESS):
         parts.append(f"DETAIL: {diagnosis.message_detail}")
