@@ -205,7 +205,8 @@ def words(error: BaseException) -> str:
         return one_line(bytes(error.object).decode("latin-1"))
     diagnosis: Any = getattr(error, "diag", None)
     if diagnosis is None or not diagnosis.message_primary:
-        return one_line(str(error)) or UNREADABLE
+        silent = UNREADABLE if isinstance(error, psycopg2.Error) else type(error).__name__
+        return one_line(str(error)) or silent
     parts = [diagnosis.message_primary]
     if diagnosis.message_detail and diagnosis.sqlstate.startswith(HARMLESS):
         parts.append(f"DETAIL: {diagnosis.message_detail}")
