@@ -6,8 +6,10 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
+from psycopg2 import extensions
 from sqlalchemy import (
     JSON,
     Boolean,
@@ -166,10 +168,25 @@ def _date(text: str) -> date:
         return date.min if text.startswith("-") or text.endswith("BC") else date.max
 
 
+def read_every_year(connection: extensions.connection, record: object = None) -> None:
+    """Have a connection to PostgreSQL read dates and times that Python cannot hold as the farthest that it can.
+
+    One such value, which only SQL can have stored, would otherwise keep everybody from the whole state.
+    """
+    for oid, name, read in ((TIMESTAMPTZ, "MOMENT", _utc), (DATE, "DAY", _date)):
+        cast = partial(_unless_null, read)
+        extensions.register_type(extensions.new_type((oid,), name, cast), connection)
+
+
+def _unless_null(read: Callable[[str], Any], text: str | None, cursor: object) -> Any:
+    return None if text is None else read(text)
+
+
 def _as_it_is(value: Any) -> Any:
     return value
 
 
+TIMESTAMPTZ, DATE = 1184, 1082  # PostgreSQL's numbers of these types
 NEVER = {"infinity": datetime.max.replace(tzinfo=UTC), "-infinity": datetime.min.replace(tzinfo=UTC)}  # PostgreSQL's
 # What JSON has no type for, SQLite's booleans, and floats, which the engine reads from JSON as decimal numbers.
 FROM_JSON: dict[type[TypeEngine[Any]], Callable[[Any], Any]] = {

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from . import deadline, sqlite
+from . import columns, deadline, sqlite
 from .deadline import time_limit
 from .errors import DatabaseUnavailable, DomainError, InvalidInput, one_line
 from .extensions import db
@@ -83,6 +83,7 @@ def init_app(app: Flask) -> None:
             event.listen(db.engine, "begin", sqlite.begin)
             event.listen(db.engine, "commit", sqlite.limit_lock_wait)
         else:
+            event.listen(db.engine, "connect", columns.read_every_year)
             event.listen(db.engine, "before_cursor_execute", _limit_statement, retval=True)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import insert, select
+from sqlalchemy import Date, insert, literal_column, select
 
 from dop_be.access.models import ApiToken
-from dop_be.columns import rows
+from dop_be.columns import UtcDateTime, rows
 from dop_be.database import reading
 from dop_be.extensions import db
 from dop_be.maintenance.models import MaintenanceWindow
@@ -87,3 +87,27 @@ def test_a_token_that_sql_lets_expire_at_infinity_never_does(
         )
     assert read(app, select(ApiToken.expires_at)) == [{"expires_at": datetime.max.replace(tzinfo=UTC)}]
     assert app.extensions["live"].refresh()
+
+
+FARTHEST = {
+    "infinity": (datetime.max.replace(tzinfo=UTC), date.max),
+    "-infinity": (datetime.min.replace(tzinfo=UTC), date.min),
+    "0044-03-15 BC": (datetime.min.replace(tzinfo=UTC), date.min),
+    "20000-01-01": (datetime.max.replace(tzinfo=UTC), date.max),
+    "9999-12-31": (datetime(9999, 12, 31, tzinfo=UTC), date.max),
+    "0001-01-01": (datetime(1, 1, 1, tzinfo=UTC), date.min),
+    "2027-03-01": (datetime(2027, 3, 1, tzinfo=UTC), date(2027, 3, 1)),
+}
+
+
+@pytest.mark.parametrize("text", FARTHEST)
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/New_York"])
+def test_a_year_that_python_cannot_hold_is_read_as_the_farthest_that_it_can(
+    make_app: Callable[..., Flask], postgresql_url: str, zone: str, text: str
+) -> None:
+    moment = literal_column(f"'{text}'::timestamp AT TIME ZONE 'UTC'", UtcDateTime())
+    day = literal_column(f"'{text}'::date", Date())
+    with make_app(postgresql_url).app_context(), db.engine.connect() as connection:
+        connection.exec_driver_sql(f"SET timezone = '{zone}'")
+        assert connection.execute(select(moment, day)).one() == FARTHEST[text]
+        assert connection.scalar(select(literal_column("NULL::timestamptz", UtcDateTime()))) is None

@@ -9,9 +9,8 @@ from flask import Flask, current_app
 
 from ..access import service
 from ..access.tokens import BYPASS
-from ..errors import InvalidInput
 from ..fields import timestamp
-from .commands import DURATION, Group, author, reason_option, say
+from .commands import DURATION, Group, author, options, reason_option, say
 from .maintenance import group as maintenance
 
 group = Group("bypass", help="Let visitors through during maintenance.")
@@ -23,11 +22,8 @@ group = Group("bypass", help="Let visitors through during maintenance.")
 @reason_option
 def create(name: str, lifetime: timedelta, reason: str | None) -> None:
     """Make a bypass, and show its link and its token this one time."""
-    try:
+    with options(expires_at="--for"):
         token, expires_at = service.create(name, [BYPASS], author(reason), lifetime=lifetime)
-    except InvalidInput as error:
-        options = {"expires_at": "--for"}
-        raise InvalidInput({options.get(field, field): texts for field, texts in error.errors.items()}) from error
     say(f"bypass {name} is valid until {expires_at and timestamp(expires_at)}; its token is shown this once")
     say(f"link    {current_app.config['PUBLIC_URL']}/gate/bypass/{token}")
     say(f"header  X-Maintenance-Bypass: {token}")

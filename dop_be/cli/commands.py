@@ -7,6 +7,8 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -106,6 +108,15 @@ def author(reason: str | None = None) -> Author:
         InvalidInput: the reason cannot be recorded.
     """
     return Author(_user(), "cli", checked_reason(reason, "--reason"))
+
+
+@contextmanager
+def options(**names: str) -> Iterator[None]:
+    """Name the option that was typed, such as `--for`, in errors about these fields of the API."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput({names.get(field, field): texts for field, texts in error.errors.items()}) from error
 
 
 def current_state() -> Snapshot:

@@ -15,7 +15,7 @@ from ..maintenance.policy import Maintenance
 from ..maintenance.schedule import Occurrence, Window, current
 from ..maintenance.schemas import SwitchSchema, WindowSchema
 from ..settings.models import MESSAGE_LENGTH, MODES
-from .commands import DURATION, Group, author, current_state, reason_option, say
+from .commands import DURATION, Group, author, current_state, options, reason_option, say
 
 IN_MAINTENANCE = 1
 STAYS = "; the switch is on too, so it does not end by itself"
@@ -34,9 +34,10 @@ def on(mode: str | None, message: str | None, duration: timedelta | None, reason
     """Turn maintenance on, until it is turned off or for a time. While it is on, change only what is named."""
     until = duration and (datetime.now(UTC) + duration).isoformat()
     named = {"mode": mode, "message": message, "until": until}
-    wanted = parse(SwitchSchema(), {"active": True, **{name: value for name, value in named.items() if value}})
     kept = {name for name, value in named.items() if value is None}
-    outcome = service.switch(author(reason), **{name: value for name, value in wanted.items() if name not in kept})
+    with options(until="--for", message="--message"):
+        wanted = parse(SwitchSchema(), {"active": True, **{name: value for name, value in named.items() if value}})
+        outcome = service.switch(author(reason), **{name: value for name, value in wanted.items() if name not in kept})
     already = "" if outcome.changed else "already "
     stays = STAYS if until and outcome.phase.maintenance.until is None else ""
     say(f"maintenance is {already}{described(outcome.phase.maintenance)}{stays}")
@@ -76,8 +77,9 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
 @reason_option
 def schedule(reason: str | None, **given: str | None) -> None:
     """Plan a window from START to END, such as 2026-12-01T02:00, or with an offset 2026-12-01T02:00:00+01:00."""
-    planned = parse(WindowSchema(), {name: value for name, value in given.items() if value is not None})
-    window = service.schedule(author(reason), **planned)
+    with options(starts_at="START", ends_at="END", rrule="--every", timezone="--tz", message="--message"):
+        planned = parse(WindowSchema(), {name: value for name, value in given.items() if value is not None})
+        window = service.schedule(author(reason), **planned)
     say(f"planned window {_window(window, datetime.now(UTC))}")
 
 

@@ -48,9 +48,7 @@ def principal() -> Principal | None:
     if "Authorization" not in request.headers:
         return None
     if "principal" not in g:
-        authorization = request.authorization
-        text = authorization.token if authorization and authorization.type == "bearer" else None
-        g.principal = _named(text or "")
+        g.principal = _named(_bearer())
     found: Principal | None = g.principal
     if found is None:
         current_app.extensions["guessing"].failed(request.remote_addr)  # it may have been a guess
@@ -92,6 +90,15 @@ def author() -> Author:
     if found is None:
         _reject()
     return found.author()
+
+
+def _bearer() -> str:
+    """Return the request's bearer token; nothing where it carries other credentials, or some that cannot be read."""
+    try:
+        authorization = request.authorization
+    except ValueError:  # werkzeug's, for Basic with characters outside ASCII
+        return ""
+    return (authorization.token if authorization and authorization.type == "bearer" else None) or ""
 
 
 def _named(text: str) -> Principal | None:

@@ -38,6 +38,10 @@ def test_a_time_that_makes_no_sense_is_refused(cli: FlaskCliRunner, sql: Sql, du
     assert sql("SELECT id FROM maintenance_windows") == []
 
 
+def test_a_time_that_is_too_long_is_told_by_the_options_name(cli: FlaskCliRunner) -> None:
+    assert run(cli, "on", "--for=32d", code=2).startswith("Error: --for: ")
+
+
 def test_off_ends_open_windows_and_says_which(cli: FlaskCliRunner) -> None:
     run(cli, "on", "--for", "30m")
     assert re.fullmatch(rf"maintenance is off; ended window {UUID}  \S+ to \S+ \(full\)", run(cli, "off"))
@@ -78,20 +82,20 @@ def test_times_with_an_offset_need_no_zone(cli: FlaskCliRunner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "field"),
+    ("words", "named"),
     [
-        (["2031-12-02T02:00", "2031-12-02T04:00"], "starts_at"),
-        (["2031-12-02T02:00", "2031-12-02T01:00", "--tz", "Europe/Berlin"], "ends_at"),
-        (["2031-12-02T02:00", "2031-12-02T03:00", "--tz", "Berlin"], "timezone"),
-        (["tomorrow", "2031-12-02T03:00Z"], "starts_at"),
-        (["2031-12-02T02:00Z", "2031-12-02T03:00Z", "--every", "daily"], "rrule"),
+        (["2031-12-02T02:00", "2031-12-02T04:00"], "START"),
+        (["2031-12-02T02:00", "2031-12-02T01:00", "--tz", "Europe/Berlin"], "END"),
+        (["2031-12-02T02:00", "2031-12-02T03:00", "--tz", "Berlin"], "--tz"),
+        (["tomorrow", "2031-12-02T03:00Z"], "START"),
+        (["2031-12-02T02:00Z", "2031-12-02T03:00Z", "--every", "daily"], "--every"),
     ],
 )
 def test_a_window_that_makes_no_sense_ends_with_one_line_and_2(
-    cli: FlaskCliRunner, words: list[str], field: str
+    cli: FlaskCliRunner, words: list[str], named: str
 ) -> None:
     said = run(cli, "schedule", *words, code=2)
-    assert said.startswith(f"Error: {field}: ")
+    assert said.startswith(f"Error: {named}: ")
     assert "\n" not in said
     assert run(cli, "windows") == ""
 

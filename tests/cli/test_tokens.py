@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
 
+from ..postgres import execute
 from ..web.test_auth import bearer
 
 
@@ -65,3 +68,16 @@ def test_what_cannot_be_a_token_is_refused(cli: FlaskCliRunner, arguments: list[
     result = cli.invoke(args=["tokens", "create", *arguments])
     assert (result.exit_code, result.stdout) == (2, "")
     assert len(cli.invoke(args=["tokens", "list"]).output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("year", ["20000-01-01", "0044-01-01 BC"])
+def test_a_token_with_a_year_that_python_cannot_hold_is_listed_and_revoked(
+    make_app: Callable[..., Flask], postgresql_url: str, year: str
+) -> None:
+    execute(
+        postgresql_url,
+        f"INSERT INTO api_tokens VALUES ('aaaaaaaa', 'far', 'x', 'settings:read', '{year}', 'sql', '{year}')",
+    )
+    cli = make_app(postgresql_url).test_cli_runner()
+    assert cli.invoke(args=["tokens", "list"]).output.startswith("far  aaaaaaaa  ")
+    assert cli.invoke(args=["tokens", "revoke", "far"]).output == "token far is revoked\n"

@@ -128,7 +128,8 @@ def test_making_and_revoking_raise_the_version(app: Flask, live: Live, token: Ca
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"Bearer", b"Bearer x", b"Basic eDp5", b"Bearer dop_x_y", b"Bearer \xff\xfe", b"x" * 9000]
+    "text",
+    [b"", b"Bearer", b"Bearer x", b"Basic eDp5", b"Basic \xff", b"Bearer dop_x_y", b"Bearer \xff\xfe", b"x" * 9000],
 )
 def test_what_is_no_valid_token_is_401_and_says_how(client: FlaskClient, text: bytes) -> None:
     environ = {"HTTP_AUTHORIZATION": text.decode("latin-1")}
