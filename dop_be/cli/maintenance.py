@@ -31,7 +31,7 @@ message_option = click.option("--message", help=f"What visitors are told, up to 
 @click.option("--for", "duration", type=DURATION, help="End by itself after this time, such as 30m, 2h or 1d.")
 @reason_option
 def on(mode: str | None, message: str | None, duration: timedelta | None, reason: str | None) -> None:
-    """Turn maintenance on, until it is turned off or for a time. While it is on, change only what is named."""
+    """Turn maintenance on, until it is turned off or for a time. While it is on, only what is named changes."""
     until = duration and (datetime.now(UTC) + duration).isoformat()
     named = {"mode": mode, "message": message, "until": until}
     kept = {name for name, value in named.items() if value is None}

@@ -30,14 +30,15 @@ class Maintenance:
 def in_force(settings: Mapping[str, Any], occurrences: Sequence[Occurrence], now: datetime) -> Maintenance:
     """Return the maintenance that these settings and the windows' occurrences, in order, put in force.
 
-    The stricter mode wins, with its message; of equally strict ones the switch, then the window that opened first. The
-    switch has no end, so while it is on there is none, also where a stricter window will close.
+    The stricter mode wins, with its message; of equally strict ones the switch, then the window that was opened in
+    its place, then the one that opened first. The switch has no end, so while it is on there is none, also where a
+    stricter window will close.
     """
     switched: bool = settings["is_maintain"]
     open_now = [occurrence for occurrence in occurrences if occurrence.is_open(now)]
     mode, message = settings["maintenance_mode"], settings["maintenance_message"]
     if open_now:
-        strictest = min(open_now, key=lambda occurrence: occurrence.window.mode != "full").window
+        strictest = min(open_now, key=lambda found: (found.window.mode != "full", not found.window.ad_hoc)).window
         if not switched or (mode, strictest.mode) == ("read_only", "full"):
             mode, message = strictest.mode, strictest.message
     since = settings["maintenance_since"] if switched else min((o.starts_at for o in open_now), default=None)

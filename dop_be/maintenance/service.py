@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from flask import Flask
 from sqlalchemy import delete, insert, select, update
@@ -20,12 +20,14 @@ from ..history import service as history
 from ..settings import service as settings
 from ..settings.models import MODES
 from .models import MaintenanceWindow
+from .policy import Maintenance
 from .schedule import MOST_WINDOWS, Occurrence, Window, current, plan
 from .schemas import WINDOW
 from .timeline import Phase, phase
 
 TABLE = MaintenanceWindow.__table__
 KEPT = timedelta(days=1)  # a window that is over stays readable for this long
+STAYS: Literal["stays"] = "stays"  # an end that is left as it is
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +45,20 @@ def switch(
     by: Author,
     *,
     active: bool,
-    until: datetime | None = None,
+    until: datetime | Literal["stays"] | None = STAYS,
     expected: Collection[str] | None = None,
     **named: str | None,
 ) -> Outcome:
     """Put this in force: with `until` by a window from now, else by the switch; off also ends what is open now.
 
-    What already is changes nothing.
+    A window opened so is the switch's other form: the next call moves it, or puts the switch in its place. A planned
+    one stays. What already is changes nothing.
 
     Args:
         by: who switches.
         active: on or off.
-        until: when it ends by itself; only with `active`.
+        until: when it ends by itself; only with `active`. None: never by itself. STAYS: when it would anyway, and never
+            where nothing is in force yet.
         expected: the ETags of the state that may be replaced; None: any.
         named: `mode` and `message`; what is not named stays while it is on, and takes its default while it is off.
 
@@ -66,24 +70,36 @@ def switch(
         before = settings.locked_row(session)
         now = datetime.now(UTC)  # not before the lock: what another writer opened meanwhile is open now
         windows = _windows(session)
-        _check(phase(before, windows, now.timestamp()), expected)
+        found = phase(before, windows, now.timestamp())
+        _check(found, expected)
         after, opened, ended = before, None, []
-        if until is not None:
-            opened = _open(session, windows, until, named, now)
+        end, kept = _kept(found.maintenance, active) if until == STAYS else (until, {})
+        if kept and not named:
+            pass
+        elif end is not None:
+            opened = _open(session, windows, end, {**kept, **named}, now)
         else:
-            ended = [] if active else _end_open(session, windows, now)
+            in_its_place = [] if until == STAYS else [_ad_hoc(windows, now)]
+            ended = _end(session, in_its_place if active else windows, now)
             after = settings.write(session, before, _wanted(before, active, named))
         state = phase(after, _windows(session), now.timestamp())
     moved = settings.Outcome(before, after)
     settings.log(moved, by)
     _log("opened", by, *filter(None, [opened]))
     _log("ended", by, *(occurrence.window for occurrence in ended))
-    return Outcome(state, bool(moved.changed or opened or ended), ended)
+    return Outcome(state, bool(moved.changed or opened or ended), [] if active else ended)
 
 
 def _check(state: Phase, expected: Collection[str] | None) -> None:
     if expected is not None and state.document.etag not in expected:
         raise RevisionConflict("Another state is in force by now.", state.document.etag)
+
+
+def _kept(found: Maintenance, active: bool) -> tuple[datetime | None, dict[str, str | None]]:
+    """Return the end that stays, and what else does unless it is named: only windows that are open have one."""
+    if not active or found.until is None:
+        return None, {}
+    return found.until, {"mode": found.mode, "message": found.message}
 
 
 def _wanted(before: Mapping[str, Any], active: bool, named: Mapping[str, str | None]) -> dict[str, Any]:
@@ -146,7 +162,7 @@ def _open(
     session: Session, windows: list[Window], until: datetime, named: Mapping[str, str | None], now: datetime
 ) -> Window | None:
     """Open a window until then, or move the end of the one that was opened so and is open; None: it is so already."""
-    known = next((window for window in windows if window.ad_hoc and window.starts_at <= now < window.ends_at), None)
+    known = _ad_hoc(windows, now)
     kept: dict[str, Any] = {} if known is None else {"mode": known.mode, "message": known.message}
     try:
         planned = plan(now, starts_at=now, ends_at=until, **{**kept, **named})
@@ -162,6 +178,11 @@ def _open(
     return wanted
 
 
+def _ad_hoc(windows: Iterable[Window], now: datetime) -> Window | None:
+    """Return the open window that `switch` opened."""
+    return next((window for window in windows if window.ad_hoc and window.starts_at <= now < window.ends_at), None)
+
+
 def _add(session: Session, windows: list[Window], window: Window, now: datetime) -> None:
     """Store a window, and clean up those that are long over."""
     over = [known for known in windows if current(known, now) is None]
@@ -172,12 +193,12 @@ def _add(session: Session, windows: list[Window], window: Window, now: datetime)
     history.record(session, "window", str(window.id), None, recordable(window))
 
 
-def _end_open(session: Session, windows: list[Window], now: datetime) -> list[Occurrence]:
-    """End what is open: a window that recurs begins again at its next time, any other is deleted."""
-    ended = [found for window in windows if (found := current(window, now)) and found.is_open(now)]
-    windows = [occurrence.window for occurrence in ended]
-    _delete(session, [window for window in windows if window.rrule is None])
-    for window in windows:
+def _end(session: Session, windows: Iterable[Window | None], now: datetime) -> list[Occurrence]:
+    """End the open ones of these windows: one that recurs begins again at its next time, any other is deleted."""
+    ended = [found for window in windows if window and (found := current(window, now)) and found.is_open(now)]
+    over = [occurrence.window for occurrence in ended]
+    _delete(session, [window for window in over if window.rrule is None])
+    for window in over:
         if window.rrule is not None:
             _update(session, window, replace(window, ended_at=now))
     return ended

@@ -32,6 +32,41 @@ def test_on_for_a_time_is_a_window_that_ends_by_itself(cli: FlaskCliRunner, sql:
     assert run(cli, "status", code=1) == said
 
 
+@pytest.mark.parametrize(("name", "value"), [("message", "later"), ("mode", "full")])
+def test_on_in_a_window_of_its_own_changes_only_what_is_named(
+    cli: FlaskCliRunner, sql: Sql, name: str, value: str
+) -> None:
+    said = run(cli, "on", "--for", "30m", "--mode", "read_only", "--message", "soon")
+    assert run(cli, "on") == said.replace("is on", "is already on")
+    [before] = sql("SELECT * FROM maintenance_windows")
+    run(cli, "on", f"--{name}", value)
+    [after] = sql("SELECT * FROM maintenance_windows")
+    assert after == {**before, name: value}
+    assert [row["is_maintain"] for row in sql("SELECT is_maintain FROM system_settings")] == [False]
+
+
+def test_on_in_a_planned_window_keeps_its_end_and_its_row(cli: FlaskCliRunner, sql: Sql) -> None:
+    sql(
+        "INSERT INTO maintenance_windows (starts_at, ends_at, mode, message) VALUES (:start, :end, 'full', 'planned')",
+        start=datetime.now(UTC) - timedelta(hours=1),
+        end=datetime.now(UTC) + timedelta(hours=1),
+    )
+    planned = sql("SELECT * FROM maintenance_windows")
+    assert run(cli, "on").startswith("maintenance is already on (full)")
+    assert sql("SELECT * FROM maintenance_windows") == planned
+    before = run(cli, "status", code=1)
+    run(cli, "on", "--message", "longer than we thought")
+    assert run(cli, "status", code=1) == before.replace("planned", "longer than we thought")
+    assert planned[0] in sql("SELECT * FROM maintenance_windows")
+    assert run(cli, "off").count("ended window") == 2
+
+
+def test_a_second_on_leaves_alone_what_is_open_beside_the_switch(cli: FlaskCliRunner) -> None:
+    run(cli, "on", "--mode", "read_only")
+    run(cli, "on", "--for", "30m", "--mode", "full")
+    assert "on (full)" in run(cli, "on")
+
+
 @pytest.mark.parametrize("duration", ["", "0m", "30", "half an hour", "-5m", "1h1d", "99999999d", "32d"])
 def test_a_time_that_makes_no_sense_is_refused(cli: FlaskCliRunner, sql: Sql, duration: str) -> None:
     run(cli, "on", f"--for={duration}", code=2)

@@ -122,6 +122,22 @@ def test_until_opens_a_window_from_now_instead_of_moving_the_switch(client: Flas
     assert len(get(client, WINDOWS).json["windows"]) == 1
 
 
+def test_a_put_without_until_replaces_the_window_that_one_with_it_opened(client: FlaskClient) -> None:
+    put(client, active=True, until=in_hours(1), message="one")
+    body = put(client, active=True, mode="read_only").get_json()
+    assert (body["source"], body["mode"], body["message"], body["until"]) == ("switch", "read_only", None, None)
+    assert "ended" not in body
+    assert client.get(f"{STATE}/windows").get_json() == {"windows": []}
+    assert put(client, active=False).get_json()["active"] is False
+
+
+def test_a_put_leaves_a_planned_window_open(client: FlaskClient) -> None:
+    planned = {"starts_at": in_hours(-1), "ends_at": in_hours(1)}
+    assert client.post(f"{STATE}/windows", json=planned, headers=ADMIN).status_code == 201
+    put(client, active=True, mode="read_only")
+    assert len(client.get(f"{STATE}/windows").get_json()["windows"]) == 1
+
+
 @pytest.mark.parametrize(
     "body",
     [
