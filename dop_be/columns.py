@@ -84,9 +84,18 @@ class ExactNumeric(TypeDecorator[Decimal]):
         return None if value is None else Decimal(f"{Decimal(value):.{self.scale}f}")
 
 
-def enumeration(name: str, *values: str, length: int = 64) -> Enum:
-    """Return the type of a column that holds one of these strings: text with a CHECK, `name` being the column's."""
-    return Enum(*values, name=name, native_enum=False, create_constraint=True, length=length)
+class Enumeration(Enum):
+    """Text with a CHECK, read as it is: a newer release may have stored a value that this one does not know."""
+
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        return String.result_processor(self, dialect, coltype)
+
+
+def enumeration(name: str, *values: str, length: int = 64) -> Enumeration:
+    """Return the type of a column that holds one of these strings, `name` being the column's."""
+    return Enumeration(*values, name=name, native_enum=False, create_constraint=True, length=length)
 
 
 class new_uuid(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is

@@ -12,7 +12,7 @@ from flask import Flask
 from sqlalchemy import Date, insert, literal_column, select
 
 from dop_be.access.models import ApiToken
-from dop_be.columns import UtcDateTime, rows
+from dop_be.columns import UtcDateTime, enumeration, rows
 from dop_be.database import reading
 from dop_be.extensions import db
 from dop_be.maintenance.models import MaintenanceWindow
@@ -111,3 +111,9 @@ def test_a_year_that_python_cannot_hold_is_read_as_the_farthest_that_it_can(
         connection.exec_driver_sql(f"SET timezone = '{zone}'")
         assert connection.execute(select(moment, day)).one() == FARTHEST[text]
         assert connection.scalar(select(literal_column("NULL::timestamptz", UtcDateTime()))) is None
+
+
+def test_a_value_that_only_a_newer_release_knows_is_read_as_it_is(app: Flask) -> None:
+    stored = literal_column("'blue'", enumeration("colour", "red", "green"))
+    with app.app_context(), db.engine.connect() as connection:
+        assert connection.scalar(select(stored)) == "blue"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,7 +9,6 @@ from typing import Any
 
 from ..access.tokens import Token, Tokens
 from ..documents import Document, document
-from ..maintenance.policy import Maintenance
 from ..maintenance.schedule import Window
 from ..maintenance.schemas import dump_window
 from ..maintenance.timeline import Phase, Timeline
@@ -52,11 +50,6 @@ class Snapshot:
     def at(self, now: float) -> Phase:
         """Return what is in force at a Unix time."""
         return self.timeline.at(now)
-
-    @property
-    def maintenance(self) -> Maintenance:
-        """What is in force at this moment; a request asks for its own moment."""
-        return self.at(time.time()).maintenance
 
 
 def build(mark: Mark, settings: Mapping[str, Any], *, tokens: Iterable[Token], windows: Iterable[Window]) -> Snapshot:

@@ -58,7 +58,7 @@ class Live:
         self._begun_at_swap = 0
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Call this after each swap, in the thread that swapped: be quick, and raise nothing."""
+        """Call this after each swap, in the thread that swapped: be quick. What it raises is only logged."""
         self._subscribers.append(subscriber)
 
     def current(self) -> Snapshot:
@@ -159,7 +159,10 @@ class Live:
             self.snapshot = snapshot
             self._begun_at_swap = self._begun
         for subscriber in self._subscribers:
-            subscriber(before, snapshot)
+            try:
+                subscriber(before, snapshot)
+            except Exception:
+                logger.exception("a subscriber failed; the new state is in force")
 
 
 class Watcher(threading.Thread):

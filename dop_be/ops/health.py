@@ -10,13 +10,14 @@ from typing import Any
 
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from flask import Blueprint, Config, Flask, Response, current_app, jsonify
+from flask import Blueprint, Config, Flask, Response, current_app, jsonify, request
 
 from ..documents import PROBLEM, problem
-from ..live import Live, live
+from ..live import Status, live
 from ..live.snapshot import Snapshot
 from ..sqlite import lacks_file
 from ..web.exemption import exempt
+from ..web.outer import look
 
 bp = exempt(Blueprint("health", __name__))
 logger = logging.getLogger(__name__)
@@ -32,11 +33,10 @@ def livez() -> Response:
 
 @bp.get("/readyz")
 def readyz() -> Response:
-    state = live()
-    if state.snapshot is None:
-        state.start()
-    faults, notes = findings(state, current_app.config)
-    facts = {"notes": notes, **measures(state)}
+    snapshot = look(request.environ).wait()
+    status = live().status
+    faults, notes = findings(status, snapshot, current_app.config)
+    facts = {"notes": notes, **measures(status, snapshot)}
     if faults:
         body = problem(503, "not_ready", "; ".join(faults) + ".", **facts)
         return Response(body, 503, {"Cache-Control": "no-store"}, content_type=PROBLEM)
@@ -45,17 +45,17 @@ def readyz() -> Response:
     return answer
 
 
-def measures(state: Live) -> dict[str, Any]:
-    """Return how old the state is that requests are answered from, in seconds, and which it is."""
-    confirmed_at = state.status.confirmed_at
+def measures(status: Status, snapshot: Snapshot | None) -> dict[str, Any]:
+    """Return how old the state is that the request is answered from, in seconds, and which it is."""
+    confirmed_at = status.confirmed_at
     age = None if confirmed_at is None else round(time.monotonic() - confirmed_at, 3)
-    return {"state_age": age, "version": state.version, "alembic_revision": state.status.alembic_revision}
+    version = snapshot.version if snapshot else None
+    return {"state_age": age, "version": version, "alembic_revision": status.alembic_revision}
 
 
-def findings(state: Live, config: Config) -> tuple[list[str], list[str]]:
+def findings(status: Status, snapshot: Snapshot | None, config: Config) -> tuple[list[str], list[str]]:
     """Return what keeps this process from serving, and what is only worth a note, as sentences without a full stop."""
     faults, notes = [], []
-    status = state.status
     if status.confirmed_at is None:
         return [NO_FILE if lacks_file(config["SQLALCHEMY_DATABASE_URI"]) else NEVER_REACHED], []
     if status.error:
@@ -65,7 +65,7 @@ def findings(state: Live, config: Config) -> tuple[list[str], list[str]]:
     notes += note
     if not status.complete and not faults:
         missing = "the row of system_settings is missing"
-        (notes if state.snapshot else faults).append(missing)
+        (notes if snapshot else faults).append(missing)
     return faults, notes
 
 

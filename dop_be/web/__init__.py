@@ -14,6 +14,5 @@ def init_app(app: Flask) -> None:
     maintenance.init_app(app)
     history.init_app(app)
     bypass.init_app(app)
-    gate.init_app(app)
-    outer.init_app(app)
+    outer.init_app(app, gate.init_app(app).ask)
     http.init_app(app)

@@ -96,10 +96,11 @@ def is_preflight(environ: WSGIEnvironment, method: str) -> bool:
     return method == "OPTIONS" and "HTTP_ORIGIN" in environ and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
 
 
-def init_app(app: Flask) -> None:
-    """Check every request of the application."""
+def init_app(app: Flask) -> Gate:
+    """Check every request of the application, and return the gate for those that a proxy asks about."""
     gate = app.extensions["gate"] = Gate(app)
     app.before_request(gate.check)
     # Whether a function is a coroutine is looked at once, not with each request; bounded, since closures come anew.
     app.ensure_sync = lru_cache(maxsize=1024)(app.ensure_sync)  # type: ignore[method-assign]
     exempt(app.view_functions["static"])
+    return gate

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, request
@@ -48,11 +47,6 @@ def look(environ: WSGIEnvironment) -> Look:
     """Return what the request of this environ sees."""
     found: Look = environ[LOOK]
     return found
-
-
-def now() -> datetime:
-    """Return the time of the current request."""
-    return datetime.fromtimestamp(look(request.environ).now, UTC)
 
 
 def current() -> Snapshot:
@@ -103,6 +97,6 @@ def announcing(start_response: StartResponse, starts_at: str) -> StartResponse:
     return start
 
 
-def init_app(app: Flask) -> None:
+def init_app(app: Flask, gate: WSGIApplication) -> None:
     """Wrap the application; whatever wraps it later lies further out and sees requests first."""
-    app.wsgi_app = Outer(app.extensions["live"], app.extensions["gate"].ask, app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = Outer(app.extensions["live"], gate, app.wsgi_app)  # type: ignore[method-assign]

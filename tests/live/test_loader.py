@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -87,4 +88,4 @@ def test_a_reading_takes_no_lock_that_a_writer_waits_for(engine: Engine, sql: Sq
         connection.exec_driver_sql("UPDATE system_settings SET is_maintain = true")
         reading = read(engine)
         assert reading.snapshot is not None
-        assert not reading.snapshot.maintenance.active
+        assert not reading.snapshot.at(time.time()).maintenance.active

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -69,7 +70,7 @@ def test_a_window_from_now_leaves_the_switch_alone_and_is_in_force(sql: Sql, liv
         "window",
         until,
     )
-    assert live.current().maintenance == now
+    assert live.current().at(time.time()).maintenance == now
     assert not sql("SELECT is_maintain FROM system_settings")[0]["is_maintain"]
 
 
@@ -95,7 +96,7 @@ def test_off_leaves_the_next_times_of_a_window_that_recurs(live: Live) -> None:
     recurring = plan(-1, 1, rrule="FREQ=DAILY")
     service.switch(BY, active=False)
     assert [window.id for window in live.current().windows] == [recurring]
-    assert not live.current().maintenance.active
+    assert not live.current().at(time.time()).maintenance.active
     assert live.current().timeline.at(hours(23.5).timestamp()).maintenance.active
 
 
@@ -108,9 +109,9 @@ def test_off_moves_the_switch_too() -> None:
 
 def test_cancelling_an_open_window_ends_it(live: Live) -> None:
     identifier = plan(-1, 1)
-    assert live.current().maintenance.active
+    assert live.current().at(time.time()).maintenance.active
     assert service.cancel(BY, identifier) is not None
-    assert not live.current().maintenance.active
+    assert not live.current().at(time.time()).maintenance.active
     assert service.cancel(BY, identifier) is None
     with pytest.raises(NotFound):
         service.cancel(BY, uuid.uuid4())
@@ -140,7 +141,7 @@ def test_windows_that_are_over_do_not_count_and_go_after_a_day(sql: Sql) -> None
 def test_what_sql_writes_is_seen_with_the_tables_defaults(sql: Sql, live: Live) -> None:
     insert(sql, -1, 1)
     assert live.refresh()
-    now = live.current().maintenance
+    now = live.current().at(time.time()).maintenance
     assert (now.active, now.mode, now.source) == (True, "full", "window")
 
 
@@ -151,7 +152,7 @@ def test_a_rule_or_zone_that_sql_wrote_wrong_does_not_harm_the_rest(
     insert(sql, 5, 6, timezone="Nowhere/Land")
     assert live.refresh()
     assert live.refresh()
-    assert live.current().maintenance.active
+    assert live.current().at(time.time()).maintenance.active
     assert len([record for record in caplog.records if "cannot be read" in record.message]) == 2
 
 
@@ -221,7 +222,7 @@ def test_a_date_that_python_cannot_hold_keeps_nobody_from_the_state(
     assert app.extensions["live"].refresh()
     with app.app_context():
         assert service.switch(Author("tester", "api"), active=True).changed
-    assert app.extensions["live"].current().maintenance.active
+    assert app.extensions["live"].current().at(time.time()).maintenance.active
 
 
 @pytest.mark.parametrize("rule", ["FREQ=MONTHLY;BYDAY=+53MO;BYMONTH=0", "FREQ=YEARLY;BYMONTH=13;BYDAY=1MO", "nonsense"])

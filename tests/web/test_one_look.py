@@ -31,12 +31,12 @@ def flip(app: Flask, live: Live) -> Callable[[bool], None]:
     return flip
 
 
-def test_a_flip_between_check_and_view_tells_nobody_that_he_bypasses(
+def test_a_flip_between_check_and_view_tells_no_visitor_of_a_bypass(
     client: FlaskClient, flip: Callable[[bool], None], live: Live
 ) -> None:
     flip(False)
     page = client.get("/", headers=HTML)
-    assert live.current().maintenance.active  # it was flipped indeed, before the view ran
+    assert live.current().at(time.time()).maintenance.active  # it was flipped indeed, before the view ran
     assert page.status_code == 200
     assert "In service" in page.text
     assert "bypass" not in page.text
@@ -53,7 +53,7 @@ def test_a_view_answers_with_the_state_that_the_check_saw(client: FlaskClient, f
 def test_a_refusal_and_its_headers_are_of_one_moment(
     client: FlaskClient, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock is read once for a request: a second look would find the window's end behind it."""
+    """The clock is read once for a request: a second look would be an hour later."""
     real = time.time()
     ticks = iter(real + 3600 * step for step in range(100))
     monkeypatch.setattr("dop_be.web.outer.time.time", lambda: next(ticks))
@@ -61,3 +61,11 @@ def test_a_refusal_and_its_headers_are_of_one_moment(
     live.snapshot = replace(snapshot, timeline=Timeline({**snapshot.settings, "is_maintain": True}, ()))
     assert client.get("/").status_code == 503
     assert next(ticks) == real + 3600
+
+
+def test_readyz_tells_the_version_that_the_request_began_with(client: FlaskClient, app: Flask, live: Live) -> None:
+    snapshot = live.current()
+    newer = replace(snapshot, mark=replace(snapshot.mark, version=snapshot.version + 1))
+    app.before_request_funcs[None].append(lambda: setattr(live, "snapshot", newer))
+    assert client.get("/readyz").get_json()["version"] == snapshot.version
+    assert client.get("/readyz").get_json()["version"] == newer.version
