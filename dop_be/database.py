@@ -39,7 +39,8 @@ Source = Literal["api", "cli", "panel", "sql", "migration"]
 class Author:
     """Who makes a change, through what, and why: recorded beside the change.
 
-    `token` is the id of the token that allowed it; None for ADMIN_TOKEN and the command line.
+    `token` is the id of the token that allowed it, and `scope` what it had to have for that; None for ADMIN_TOKEN and
+    the command line.
     """
 
     actor: str
@@ -47,6 +48,7 @@ class Author:
     reason: str | None = None
     request_id: str | None = None
     token: str | None = None
+    scope: str | None = None
 
 
 # Looks at a transaction just before its commit, where it may still raise; what it returns runs after the commit.

@@ -16,7 +16,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import Session
 
 from ..database import Author, author, reading, witnesses, writing
-from ..errors import InvalidInput, Unauthorized
+from ..errors import Forbidden, InvalidInput, Unauthorized
 from ..extensions import db
 from ..fields import Timestamp, timestamp
 from ..history import service as history
@@ -86,7 +86,7 @@ def _free(session: Session, name: str, now: datetime) -> None:
     holder = session.execute(in_force(name).with_for_update()).mappings().first()
     if holder is None:
         return
-    if holder["expires_at"] is None or holder["expires_at"] > now:
+    if not tokens.load(holder).is_over(now):
         raise InvalidInput({"name": [f"There is a token {name!r} already; revoke it first."]})
     _revoke(session, holder, now)
 
@@ -147,21 +147,24 @@ def in_force(name: str) -> Select[Any]:
 
 
 def witness(session: Session) -> Callable[[], None] | None:
-    """Check the writer's token once more, in the transaction of its write.
+    """Check the writer's token and its scope once more, in the transaction of its write.
 
     A revocation raises the version, as every change does, and waits for the writer that raised it before: so one that
     was committed before this write is seen here.
 
     Raises:
         Unauthorized: it was revoked, or has expired.
+        Forbidden: the scope was taken from it.
     """
-    identifier = author(session).token
-    if identifier is None:
+    by = author(session)
+    if by.token is None:
         return None
-    valid = select(TABLE.c.expires_at).where(TABLE.c.id == identifier, TABLE.c.revoked_at.is_(None))
-    found = session.execute(valid).first()
-    if found is None or (found.expires_at is not None and found.expires_at <= datetime.now(UTC)):
+    row = session.execute(select(TABLE).where(TABLE.c.id == by.token, TABLE.c.revoked_at.is_(None))).mappings().first()
+    token = tokens.load(row) if row else None
+    if token is None or token.is_over(datetime.now(UTC)):
         raise Unauthorized("The token was revoked or has expired; nothing was changed.")
+    if by.scope not in token.scopes:
+        raise Forbidden(f"The token lacks the scope {by.scope}; nothing was changed.")
     return None
 
 

@@ -35,6 +35,10 @@ class Token:
         """Whether it passes the gate, and so authenticates nothing."""
         return BYPASS in self.scopes
 
+    def is_over(self, now: datetime) -> bool:
+        """Whether it has expired."""
+        return self.expires_at is not None and self.expires_at <= now
+
 
 Tokens = Mapping[str, Token]  # by id
 
@@ -64,14 +68,15 @@ def find(tokens: Tokens, text: str, now: float) -> Token | None:
     return known
 
 
-def load(row: Mapping[str, Any]) -> Token:
+def load(row: Mapping[Any, Any]) -> Token:
     """Return the token of a row: its scopes, with spaces between (RFC 6749 section 3.3), and those that they imply.
 
-    SQL may have stored what the service never does: a bypass ends after 30 days all the same, and has no other scope.
+    SQL may have stored what the service never does: a bypass ends after 2 hours where nothing is said, after 30 days
+    whatever is said, and has no other scope.
     """
     named, expires_at = frozenset(row["scopes"].split()), row["expires_at"]
     if BYPASS in named:
-        latest = min(row["created_at"], LAST_DAY) + LONGEST_BYPASS
-        named, expires_at = frozenset({BYPASS}), min(expires_at or latest, latest)
+        made = min(row["created_at"], LAST_DAY)
+        named, expires_at = frozenset({BYPASS}), min(expires_at or made + BYPASS_LIFETIME, made + LONGEST_BYPASS)
     implied = {IMPLIED[scope] for scope in named if scope in IMPLIED}
     return Token(row["id"], row["name"], row["digest"], named | implied, expires_at)

@@ -28,13 +28,13 @@ class Principal:
     scopes: frozenset[str]
     token: str | None = None
 
-    def author(self) -> Author:
-        """Return who makes the change that this request asks for, and why.
+    def author(self, scope: str) -> Author:
+        """Return who makes the change that this request asks for, and why, by a scope of theirs.
 
         Raises:
             InvalidInput: its reason is not readable.
         """
-        return Author(self.name, "api", change_reason(), request_id(), self.token)
+        return Author(self.name, "api", change_reason(), request_id(), self.token, scope)
 
 
 def principal() -> Principal | None:
@@ -76,6 +76,7 @@ def require(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 _reject()
             if scope not in found.scopes:
                 raise Forbidden(f"The token lacks the scope {scope}.")
+            g.scope = scope
             return view(*args, **kwargs)
 
         checked.required_scope = scope  # type: ignore[attr-defined]  # for documentation
@@ -89,7 +90,7 @@ def author() -> Author:
     found = principal()
     if found is None:
         _reject()
-    return found.author()
+    return found.author(g.scope)
 
 
 def _bearer() -> str:

@@ -54,6 +54,16 @@ def test_a_token_that_is_no_longer_valid_writes_nothing_before_the_worker_hears_
     assert sql("SELECT count(*) AS n FROM changes") == entries
 
 
+def test_a_token_that_lost_its_scope_writes_nothing_before_the_worker_hears_of_it(
+    client: FlaskClient, headers: dict[str, str], sql: Sql
+) -> None:
+    sql("UPDATE api_tokens SET scopes = 'maintenance:write'")
+    answer = client.patch("/api/v1/settings", json={"is_maintain": True}, headers=headers)
+    assert (answer.status_code, answer.get_json()["code"]) == (403, "forbidden")
+    assert sql("SELECT is_maintain FROM system_settings") == [{"is_maintain": False}]
+    assert client.put("/api/v1/maintenance", json={"active": True}, headers=headers).status_code == 200
+
+
 def test_the_bootstrap_token_and_the_command_line_need_no_row(app: Flask, client: FlaskClient) -> None:
     assert client.put("/api/v1/maintenance", json={"active": True}, headers=ADMIN).status_code == 200
     assert app.test_cli_runner().invoke(args=["maintenance", "off"]).exit_code == 0

@@ -55,7 +55,7 @@ def test_write_implies_read() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "given"),
-    [(timedelta(hours=2), timedelta(hours=2)), (timedelta(days=31), timedelta(days=30)), (None, timedelta(days=30))],
+    [(timedelta(hours=2), timedelta(hours=2)), (timedelta(days=31), timedelta(days=30)), (None, timedelta(hours=2))],
 )
 def test_a_bypass_has_no_other_scope_and_ends_within_30_days_whoever_stored_it(
     asked: timedelta | None, given: timedelta

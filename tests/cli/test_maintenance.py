@@ -160,3 +160,26 @@ def test_a_second_on_for_a_time_moves_the_end_and_leaves_planned_windows_alone(c
     assert "on (read_only)" in second
     assert second.endswith(": disks")
     assert len(run(cli, "windows").splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("made", "end", "shown"),
+    [
+        (timedelta(hours=1), None, "expires"),
+        (timedelta(hours=3), None, "expired"),
+        (timedelta(days=40), timedelta(days=365), "expired"),
+    ],
+)
+def test_a_bypass_from_sql_is_listed_with_the_end_that_the_gate_knows(
+    cli: FlaskCliRunner, sql: Sql, made: timedelta, end: timedelta | None, shown: str
+) -> None:
+    now = datetime.now(UTC)
+    sql(
+        "INSERT INTO api_tokens (id, name, digest, scopes, created_at, created_by, expires_at)"
+        " VALUES ('aaaaaaaa', 'visitor', 'x', 'maintenance:bypass', :made, 'sql', :end)",
+        made=now - made,
+        end=end and now + end,
+    )
+    assert run(cli, "bypass", "list").startswith(f"visitor  {shown} 20")
+    free = shown == "expired"
+    run(cli, "bypass", "create", "visitor", code=0 if free else 2)
