@@ -127,7 +127,7 @@ def current_state() -> Snapshot:
     """
     snapshot = read(db.engine).snapshot
     if snapshot is None:
-        raise DatabaseUnavailable("The database has no settings: run `flask db upgrade`.")
+        raise DatabaseUnavailable("The database lacks the settings of this release: run `flask db upgrade`.")
     return snapshot
 
 

@@ -89,3 +89,12 @@ def test_set_reaches_a_serving_worker(cli: FlaskCliRunner, client: FlaskClient, 
     cli.invoke(args=["settings", "set", "is_maintain=true"])
     live.refresh()
     assert client.get("/api/v1/settings").get_json()["is_maintain"] is True
+
+
+def test_a_column_that_the_database_lacks_is_told_as_a_missing_upgrade(
+    cli: FlaskCliRunner, sql: Callable[..., Any]
+) -> None:
+    sql("ALTER TABLE system_settings RENAME COLUMN maintenance_since TO of_another_release")
+    result = cli.invoke(args=["settings", "show"])
+    said = "Error: The database lacks the settings of this release: run `flask db upgrade`.\n"
+    assert (result.exit_code, result.output) == (2, said)
