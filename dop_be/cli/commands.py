@@ -24,6 +24,7 @@ from ..live.loader import read
 from ..live.snapshot import Snapshot
 from ..sqlite import lacks_file
 
+DIGITS = 5  # of each number in a duration; dates further away are no dates in Python
 NAME_LENGTH = 200  # characters that updated_by and the history keep
 logger = logging.getLogger(__name__)
 
@@ -55,8 +56,7 @@ class Group(AppGroup):
         try:
             return super().invoke(ctx)
         except InvalidInput as error:
-            lines = [f"{name}: {' '.join(texts)}" for name, texts in error.errors.items()]
-            raise Failure("; ".join(lines)) from error
+            raise Failure("; ".join(_lines(error))) from error
         except DomainError as error:
             raise Failure(error.detail) from error
         except SQLAlchemyError as error:
@@ -76,9 +76,11 @@ class Duration(click.ParamType[timedelta]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         if isinstance(value, timedelta):
             return value
-        numbers = re.fullmatch(r"(?:(\d{1,5})d)?(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,5})s)?", value, re.ASCII)
-        days, hours, minutes, seconds = (int(number or 0) for number in numbers.groups()) if numbers else (0, 0, 0, 0)
-        duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        found = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", value, re.ASCII)
+        numbers = [number or "0" for number in found.groups()] if found else ["0"]
+        if max(map(len, numbers)) > DIGITS:
+            self.fail(f"{value[:40]!r} is too long; use {DIGITS} digits at most before each letter.", param, ctx)
+        duration = timedelta(**dict(zip(("days", "hours", "minutes", "seconds"), map(int, numbers), strict=False)))
         if not duration:
             self.fail(f"{value!r} is not a duration; use 90s, 30m, 2h or 1d.", param, ctx)
         return duration
@@ -129,6 +131,12 @@ def current_state() -> Snapshot:
     if snapshot is None:
         raise DatabaseUnavailable("The database lacks the settings of this release: run `flask db upgrade`.")
     return snapshot
+
+
+def _lines(error: InvalidInput) -> list[str]:
+    """Return what is wrong with each field; `_schema` stands for the whole input and is not shown."""
+    named = {"" if name == "_schema" else f"{name}: ": " ".join(texts) for name, texts in error.errors.items()}
+    return [f"{name}{text}" for name, text in named.items()]
 
 
 def _user() -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
 from flask import Flask
 
+from ..errors import InvalidInput, NotFound
 from ..fields import parse, timestamp
 from ..maintenance import service
 from ..maintenance.policy import Maintenance
@@ -79,8 +81,16 @@ def schedule(reason: str | None, **given: str | None) -> None:
     """Plan a window from START to END, such as 2026-12-01T02:00, or with an offset 2026-12-01T02:00:00+01:00."""
     with options(starts_at="START", ends_at="END", rrule="--every", timezone="--tz", message="--message"):
         planned = parse(WindowSchema(), {name: value for name, value in given.items() if value is not None})
+        if "timezone" not in planned:
+            _check_offsets(planned)
         window = service.schedule(author(reason), **planned)
     say(f"planned window {_window(window, datetime.now(UTC))}")
+
+
+def _check_offsets(planned: dict[str, Any]) -> None:
+    for name in ("starts_at", "ends_at"):
+        if planned[name].tzinfo is None:
+            raise InvalidInput({name: ["A time without an offset needs --tz, such as --tz Europe/Berlin."]})
 
 
 @group.command("windows")
@@ -96,7 +106,10 @@ def windows() -> None:
 @reason_option
 def cancel(identifier: uuid.UUID, reason: str | None) -> None:
     """Cancel a window and, where it recurs, all of its times; end it where it is open."""
-    window = service.cancel(author(reason), identifier)
+    try:
+        window = service.cancel(author(reason), identifier)
+    except NotFound as error:
+        raise NotFound(f"There is no window {identifier}.") from error
     if window is None:
         say(f"window {identifier} is already cancelled")
     else:

@@ -55,13 +55,16 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     """Read `NAME=VALUE` words of a command line as JSON would say them; text needs no quotes, `null` is null.
 
     Raises:
-        InvalidInput: no `=`, an unknown or read-only name, or a value that is not one of the column's type.
+        InvalidInput: no name or no `=`, a name that is given twice, unknown or read-only, or a value that is not one of
+            the column's type.
     """
     values: dict[str, Any] = {}
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
-        if not separator:
+        if not name or not separator:
             raise InvalidInput({assignment: ["Expected NAME=VALUE."]})
+        if name in values:
+            raise InvalidInput({name: ["Given twice; give one value."]})
         values[name] = text
         if isinstance(FIELDS.get(name), NOT_TEXT) or text == "null":
             with suppress(ValueError):

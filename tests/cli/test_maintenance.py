@@ -77,6 +77,11 @@ def test_a_time_that_is_too_long_is_told_by_the_options_name(cli: FlaskCliRunner
     assert run(cli, "on", "--for=32d", code=2).startswith("Error: --for: ")
 
 
+@pytest.mark.parametrize("duration", ["99999999999d", "1d100000s", "9" * 5000 + "m"])
+def test_a_duration_with_too_many_digits_is_called_too_long(cli: FlaskCliRunner, duration: str) -> None:
+    assert "is too long; use 5 digits at most before each letter." in run(cli, "on", f"--for={duration}", code=2)
+
+
 def test_off_ends_open_windows_and_says_which(cli: FlaskCliRunner) -> None:
     run(cli, "on", "--for", "30m")
     assert re.fullmatch(rf"maintenance is off; ended window {UUID}  \S+ to \S+ \(full\)", run(cli, "off"))
@@ -103,7 +108,8 @@ def test_local_times_are_planned_in_a_zone_listed_and_cancelled(cli: FlaskCliRun
     assert run(cli, "cancel", found[2]) == f"cancelled window {found[1]}"
     assert run(cli, "windows") == ""
     assert run(cli, "cancel", found[2]) == f"window {found[2]} is already cancelled"
-    assert run(cli, "cancel", str(uuid.uuid4()), code=2) == "Error: There is no such window."
+    unknown = str(uuid.uuid4())
+    assert run(cli, "cancel", unknown, code=2) == f"Error: There is no window {unknown}."
 
 
 def test_an_open_window_is_listed_as_open(cli: FlaskCliRunner) -> None:
@@ -133,6 +139,26 @@ def test_a_window_that_makes_no_sense_ends_with_one_line_and_2(
     assert said.startswith(f"Error: {named}: ")
     assert "\n" not in said
     assert run(cli, "windows") == ""
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "named"),
+    [("2031-12-02T02:00", "2031-12-02T04:00Z", "START"), ("2031-12-02T02:00Z", "2031-12-02T04:00", "END")],
+)
+def test_a_time_without_an_offset_asks_for_the_option(cli: FlaskCliRunner, start: str, end: str, named: str) -> None:
+    wanted = f"Error: {named}: A time without an offset needs --tz, such as --tz Europe/Berlin."
+    assert run(cli, "schedule", start, end, code=2) == wanted
+
+
+def test_an_error_about_no_single_field_has_no_prefix(cli: FlaskCliRunner, sql: Sql) -> None:
+    for number in range(100):
+        sql(
+            "INSERT INTO maintenance_windows (id, starts_at, ends_at) VALUES"
+            " (:id, '2031-12-02 02:00:00+00:00', '2031-12-02 03:00:00+00:00')",
+            id=uuid.UUID(int=number).hex,
+        )
+    said = run(cli, "schedule", "2031-12-02T02:00Z", "2031-12-02T04:00Z", code=2)
+    assert said == "Error: 100 windows are planned already; cancel one first."
 
 
 def test_a_time_beside_the_switch_says_that_it_does_not_end_by_itself(cli: FlaskCliRunner) -> None:
