@@ -25,7 +25,6 @@ from .models import ApiToken
 
 ADMIN = "admin"  # the name of whoever holds ADMIN_TOKEN
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-NOT_A_NAME = f"Expected up to 100 letters, digits and . _ - (first a letter or digit), not {ADMIN!r}."
 RECORDED = ("scopes", "created_by", "expires_at", "revoked_at", "revoked_by")
 TABLE = ApiToken.__table__
 TIMES: dict[str, fields.Field[Any]] = {name: Timestamp() for name in ("created_at", "expires_at", "revoked_at")}
@@ -50,8 +49,7 @@ def create(
     scopes = set(scopes)
     if tokens.BYPASS in scopes:
         lifetime = _bypass_lifetime(scopes, lifetime)
-    if not NAME.fullmatch(name) or name == ADMIN:
-        raise InvalidInput({"name": [NOT_A_NAME]})
+    _check_name(name, tokens.BYPASS in scopes)
     identifier, text = tokens.new()
     now = datetime.now(UTC)
     expires_at = now + lifetime if lifetime else None
@@ -72,6 +70,23 @@ def create(
     return text, expires_at
 
 
+def _check_name(name: str, bypass: bool) -> None:
+    if name == ADMIN:
+        raise InvalidInput({"name": [f"{ADMIN!r} is taken by ADMIN_TOKEN; use another name."]})
+    if not NAME.fullmatch(name):
+        accepted = "use up to 100 letters, digits and . _ - beginning with a letter or a digit"
+        raise InvalidInput({"name": [f"{name[:40]!r} is not the name of a {_sort(bypass)}; {accepted}."]})
+
+
+def _sort(bypass: bool) -> str:
+    return "bypass" if bypass else "token"
+
+
+def _revocation(name: str, bypass: bool) -> str:
+    """Return the command that revokes a token or a bypass."""
+    return f"`flask {'maintenance bypass' if bypass else 'tokens'} revoke {name}`"
+
+
 def _bypass_lifetime(scopes: set[str], lifetime: timedelta | None) -> timedelta:
     if scopes != {tokens.BYPASS}:
         raise InvalidInput({"scopes": [f"{tokens.BYPASS} goes with no other scope."]})
@@ -87,7 +102,9 @@ def _free(session: Session, name: str, now: datetime) -> None:
     if holder is None:
         return
     if not tokens.load(holder).is_over(now):
-        raise InvalidInput({"name": [f"There is a token {name!r} already; revoke it first."]})
+        bypass = is_bypass(holder)
+        said = f"There is a {_sort(bypass)} {name!r} already; revoke it first: {_revocation(name, bypass)}."
+        raise InvalidInput({"name": [said]})
     _revoke(session, holder, now)
 
 
@@ -109,10 +126,16 @@ def revoke(name: str, by: Author, *, bypass: bool = False) -> bool:
             sort = TABLE.c.scopes == tokens.BYPASS if bypass else TABLE.c.scopes != tokens.BYPASS
             if session.scalar(select(TABLE.c.id).where(TABLE.c.name == name, sort).limit(1)):
                 return False
-            raise InvalidInput({"name": [f"There is no {'bypass' if bypass else 'token'} {name!r}."]})
+            raise InvalidInput({"name": [_unknown(name, bypass, of_other_sort=holder is not None)]})
         _revoke(session, holder, datetime.now(UTC))
     logger.info("token revoked", extra={**asdict(by), "token_name": name})
     return True
+
+
+def _unknown(name: str, bypass: bool, *, of_other_sort: bool) -> str:
+    if not of_other_sort:
+        return f"There is no {_sort(bypass)} {name!r}."
+    return f"{name!r} is a {_sort(not bypass)}, not a {_sort(bypass)}; revoke it with {_revocation(name, not bypass)}."
 
 
 def _revoke(session: Session, holder: RowMapping, now: datetime) -> None:
@@ -139,6 +162,19 @@ def all_tokens() -> list[RowMapping]:
 def is_bypass(token: RowMapping) -> bool:
     """Whether a row is a bypass."""
     return tokens.BYPASS in str(token["scopes"]).split()
+
+
+def state(token: RowMapping, now: datetime) -> str:
+    """Return "in force", "expired" or "revoked"; one that was revoked after it had expired is "expired"."""
+    expires_at, revoked_at = expiry(token), token["revoked_at"]
+    if expires_at is not None and expires_at <= min(revoked_at or now, now):
+        return "expired"
+    return "revoked" if revoked_at else "in force"
+
+
+def expiry(token: RowMapping) -> datetime | None:
+    """Return when a token ends by itself; SQL may have stored a bypass without an end."""
+    return tokens.load({**token}).expires_at
 
 
 def in_force(name: str) -> Select[Any]:

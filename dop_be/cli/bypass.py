@@ -8,7 +8,7 @@ import click
 from flask import Flask, current_app
 
 from ..access import service
-from ..access.tokens import BYPASS, load
+from ..access.tokens import BYPASS
 from ..fields import timestamp
 from .commands import DURATION, Group, author, options, reason_option, say
 from .maintenance import group as maintenance
@@ -33,13 +33,13 @@ def create(name: str, lifetime: timedelta, reason: str | None) -> None:
 def show() -> None:
     """Show every bypass that was not revoked, the expired ones included."""
     now = datetime.now(UTC)
-    bypasses = [token for token in service.all_tokens() if service.is_bypass(token) and not token["revoked_at"]]
-    for token in bypasses:
-        known = load(token)
-        ends = "expired" if known.is_over(now) else "expires"
+    known = [token for token in service.all_tokens() if service.is_bypass(token) and not token["revoked_at"]]
+    for token in known:
+        ends = "expired" if service.state(token, now) == "expired" else "expires"
         created = f"created {timestamp(token['created_at'])} by {token['created_by']}"
-        say(f"{token['name']}  {ends} {known.expires_at and timestamp(known.expires_at)}  {created}")
-    if not bypasses:
+        expires_at = service.expiry(token)
+        say(f"{token['name']}  {ends} {expires_at and timestamp(expires_at)}  {created}")
+    if not known:
         say("there is no bypass")
 
 

@@ -47,11 +47,12 @@ def revoke(name: str, reason: str | None) -> None:
 
 
 def _state(token: RowMapping, now: datetime) -> str:
-    if token["revoked_at"]:
+    state = service.state(token, now)
+    if state == "revoked":
         return f"revoked {timestamp(token['revoked_at'])} by {token['revoked_by']}"
     if token["expires_at"] is None:
-        return "in force"
-    return f"{'expired' if token['expires_at'] <= now else 'in force until'} {timestamp(token['expires_at'])}"
+        return state
+    return f"{'expired' if state == 'expired' else 'in force until'} {timestamp(token['expires_at'])}"
 
 
 def init_app(app: Flask) -> None:

@@ -48,6 +48,33 @@ def test_revoke_is_idempotent_and_names_what_it_does_not_know(cli: FlaskCliRunne
     ]
 
 
+def test_a_token_that_expired_stays_expired_where_its_name_is_used_again(
+    cli: FlaskCliRunner, sql: Callable[..., object]
+) -> None:
+    create(cli, "ci", "--scope", "settings:read")
+    sql("UPDATE api_tokens SET expires_at = :then", then="2020-01-01 00:00:00+00:00")
+    create(cli, "ci", "--scope", "settings:read")
+    cli.invoke(args=["tokens", "revoke", "ci"])
+    states = [line.split("  ")[2] for line in cli.invoke(args=["tokens", "list"]).output.splitlines()]
+    assert states[0] == "expired 2020-01-01T00:00:00.000000Z"
+    assert states[1].startswith("revoked ")
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("a b", "'a b' is not the name of a token; use up to 100 letters, digits and . _ -{ending}."),
+        ("admin", "'admin' is taken by ADMIN_TOKEN; use another name."),
+    ],
+)
+def test_a_name_that_cannot_be_used_is_told(cli: FlaskCliRunner, name: str, complaint: str) -> None:
+    result = cli.invoke(args=["tokens", "create", name, "--scope", "settings:read"])
+    assert (result.exit_code, result.output) == (
+        2,
+        f"Error: name: {complaint}\n".format(ending=" beginning with a letter or a digit"),
+    )
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -80,7 +80,7 @@ class TestCommandLine:
         assert run("create", "ada")[0] == 0
         code, output = run("create", "ada")
         assert code == 2
-        assert "There is a token 'ada' already" in output
+        assert "There is a bypass 'ada' already; revoke it first: `flask maintenance bypass revoke ada`." in output
         assert run("revoke", "ada") == (0, "bypass ada is revoked\n")
         assert run("revoke", "ada") == (0, "bypass ada is already revoked\n")
         code, output = run("revoke", "grace")
@@ -94,9 +94,10 @@ class TestCommandLine:
             (["ada", "--for", "soon"], "'soon' is not a duration; use 90s, 30m, 2h or 1d."),
             (["ada", "--for", "0h"], "'0h' is not a duration; use 90s, 30m, 2h or 1d."),
             (["ada", "--for", "31d"], "--for: A bypass is valid for 30 days at most."),
-            ([""], "name: Expected up to 100 letters, digits"),
-            (["a\nb"], "name: Expected up to 100 letters, digits"),
-            (["x" * 101], "name: Expected up to 100 letters, digits"),
+            ([""], "name: '' is not the name of a bypass; use up to 100 letters, digits"),
+            (["a\nb"], r"name: 'a\nb' is not the name of a bypass; use up to 100 letters, digits"),
+            (["x" * 101], "xx' is not the name of a bypass; use up to 100 letters, digits"),
+            (["admin"], "name: 'admin' is taken by ADMIN_TOKEN; use another name."),
         ],
     )
     def test_a_mistake_is_named_and_makes_nothing(
@@ -117,14 +118,31 @@ class TestCommandLine:
         [line] = cli.invoke(args=["maintenance", "bypass", "list"]).output.splitlines()
         assert line.startswith("old  expires")
 
+    def test_one_that_sql_made_without_an_end_is_listed_with_the_longest(
+        self, cli: FlaskCliRunner, create: Callable[..., str], sql: Callable[..., list[Any]]
+    ) -> None:
+        create()
+        sql("UPDATE api_tokens SET expires_at = NULL, created_at = :then", then="2020-01-01 00:00:00+00:00")
+        [line] = cli.invoke(args=["maintenance", "bypass", "list"]).output.splitlines()
+        assert line.startswith("ada  expired 2020-01-31T00:00:00.000000Z  created ")
+
     def test_a_token_is_no_bypass_and_a_bypass_no_token(
         self, app: Flask, cli: FlaskCliRunner, client: FlaskClient, create: Callable[..., str]
     ) -> None:
         bypass = create()
         with app.app_context():
             token, _ = service.create("ci", ["settings:read"], BY)
-        assert cli.invoke(args=["maintenance", "bypass", "revoke", "ci"]).exit_code == 2
-        assert cli.invoke(args=["tokens", "revoke", "ada"]).exit_code == 2
+        refused = [
+            cli.invoke(args=["maintenance", "bypass", "revoke", "ci"]),
+            cli.invoke(args=["tokens", "revoke", "ada"]),
+            cli.invoke(args=["tokens", "create", "ada", "--scope", "settings:read"]),
+        ]
+        assert [result.exit_code for result in refused] == [2, 2, 2]
+        assert [result.output.removeprefix("Error: name: ") for result in refused] == [
+            "'ci' is a token, not a bypass; revoke it with `flask tokens revoke ci`.\n",
+            "'ada' is a bypass, not a token; revoke it with `flask maintenance bypass revoke ada`.\n",
+            "There is a bypass 'ada' already; revoke it first: `flask maintenance bypass revoke ada`.\n",
+        ]
         [line] = cli.invoke(args=["tokens", "list"]).output.splitlines()
         assert line.startswith("ci  ")
         assert client.get("/api/v1/settings", headers={"Authorization": f"Bearer {bypass}"}).status_code == 401
