@@ -10,9 +10,12 @@ from flask import Flask, json
 from flask.cli import with_appcontext
 
 from ..history import service
+from ..history.model import KINDS
 from .commands import Command, Group, author, name_default_file, reason_option, say
 
-KINDS = ("settings", "window", "token", "component")
+# Of the API, whose next page `next` names.
+PATH = "/api/v1/history"
+SETTINGS_PATH = "/api/v1/settings/history"
 
 limit_option = click.option(
     "--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many entries."
@@ -32,7 +35,8 @@ def group(ctx: click.Context, kind: str | None, limit: int, before: int | None, 
     """Show who changed what, newest first."""
     if ctx.invoked_subcommand is None:
         name_default_file(ctx)
-        _show(kind, limit, before, as_json)
+        filtered = f"&kind={kind}" if kind else ""
+        _show(f"{PATH}?limit={limit}{filtered}", kind, limit, before, as_json=as_json)
 
 
 @click.command("history", cls=Command)
@@ -42,7 +46,7 @@ def group(ctx: click.Context, kind: str | None, limit: int, before: int | None, 
 @with_appcontext
 def of_settings(limit: int, before: int | None, *, as_json: bool) -> None:
     """Show who changed which setting, newest first."""
-    _show("settings", limit, before, as_json)
+    _show(f"{SETTINGS_PATH}?limit={limit}", "settings", limit, before, as_json=as_json)
 
 
 class Day(click.ParamType[datetime]):
@@ -69,10 +73,11 @@ def prune(moment: datetime, reason: str | None) -> None:
     say(f"deleted {deleted} {'entry' if deleted == 1 else 'entries'} of the history")
 
 
-def _show(kind: str | None, limit: int, before: int | None, as_json: bool) -> None:
+def _show(path: str, kind: str | None, limit: int, before: int | None, *, as_json: bool) -> None:
     entries, older = service.page(limit=limit, before=before, kind=kind)
     if as_json:
-        click.echo(json.dumps({"changes": entries, "next": older}, sort_keys=False))
+        following = None if older is None else f"{path}&before={older}"
+        click.echo(json.dumps({"changes": entries, "next": following}, sort_keys=False))
         return
     for entry in entries:
         say(_line(entry))
@@ -85,9 +90,10 @@ def _line(entry: dict[str, Any]) -> str:
     what = f"revision {entry['revision']}" if entry["revision"] else entry["kind"]
     key = f" {entry['key']}" if entry["key"] else ""
     verb = "" if entry["action"] == "update" else f" {entry['action']}"
-    reason = f"  # {entry['reason']}" if entry["reason"] else ""
+    reason = f"# {entry['reason']}" if entry["reason"] else ""
     who = f"{entry['changed_by']} ({entry['source']})"
-    return f"{entry['id']}  {entry['changed_at']}  {who}  {what}{key}{verb}  {changes}{reason}"
+    parts = (str(entry["id"]), entry["changed_at"], who, f"{what}{key}{verb}", changes, reason)
+    return "  ".join(part for part in parts if part)
 
 
 def init_app(app: Flask) -> None:

@@ -15,6 +15,9 @@ from ..extensions import Base
 ANY_JSON = JSON().with_variant(JSONB(), "postgresql")
 
 
+KINDS = ("settings", "window", "token")
+
+
 class Change(Base):
     """Who changed what from what to what, when, through what, and why."""
 
@@ -29,7 +32,7 @@ class Change(Base):
     )
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False, doc="Only grows.")
-    kind: Mapped[str] = mapped_column(String(16), doc="settings, window, token or component.")
+    kind: Mapped[str] = mapped_column(String(16), doc="One of KINDS.")
     key: Mapped[str | None] = mapped_column(String(200), doc="Which of its kind; null for settings.")
     revision: Mapped[int | None] = mapped_column(doc="The settings' after the change; null for other kinds.")
     action: Mapped[str] = mapped_column(String(8), doc="insert, update or delete.")

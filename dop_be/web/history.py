@@ -12,11 +12,11 @@ from marshmallow.validate import Length, OneOf, Range
 from ..extensions import api
 from ..fields import StrictSchema, StrictString
 from ..history import service
+from ..history.model import KINDS
 from .auth import require
 from .exemption import exempt
 from .http import Blueprint, uncached
 
-KINDS = ("settings", "window", "token", "component")
 LARGEST_ID = 2**63 - 1  # of its column
 
 bp = exempt(Blueprint("history", __name__, url_prefix="/api/v1", description="History"))

@@ -254,7 +254,23 @@ def test_history_on_the_command_line_names_who_what_and_why(cli: FlaskCliRunner,
     assert first.startswith("1 ")
     assert cli.invoke(args=["settings", "history", "--limit", "1", "--before", "3"]).stdout == older + "\n"
     as_json = cli.invoke(args=["settings", "history", "--json", "--limit", "2"]).stdout
-    assert json.loads(as_json)["changes"] == history(client, "?limit=2")
+    assert json.loads(as_json) == body(client.get(f"{URL}/history?limit=2", headers=ADMIN))
+    assert first == first.rstrip()
+
+
+@pytest.mark.parametrize("words", ["--limit 1", "--limit 1 --kind settings", "--kind token"])
+def test_history_as_json_is_what_the_api_answers(cli: FlaskCliRunner, client: FlaskClient, words: str) -> None:
+    patch(client, {"maintenance_message": "a"})
+    path = "/api/v1/history?" + words.replace(" --", "&").replace("--", "").replace(" ", "=")
+    shown = json.loads(cli.invoke(args=["history", "--json", *words.split()]).stdout)
+    assert shown == body(client.get(path, headers=ADMIN))
+
+
+@pytest.mark.parametrize("path", ["/api/v1/history?kind=component", "/api/v1/history?kind="])
+def test_a_kind_that_does_not_exist_is_refused(cli: FlaskCliRunner, client: FlaskClient, path: str) -> None:
+    response = client.get(path, headers=ADMIN)
+    assert (response.status_code, list(body(response)["errors"])) == (422, ["kind"])
+    assert cli.invoke(args=["history", "--kind", path.partition("kind=")[2]]).exit_code == 2
 
 
 @pytest.mark.parametrize(
