@@ -40,7 +40,7 @@ def create_app(config: object) -> Flask:
 
 
 def create_app_or_exit(config: object) -> Flask:
-    """`create_app` for a program's start: a setting that cannot be kept prints its line and ends the process with 2."""
+    """Build the application, or print one line and end the process with code 2 where a setting cannot be kept."""
     try:
         return create_app(config)
     except UnsupportedColumn as error:

@@ -118,7 +118,7 @@ class Timestamp(fields.Field[datetime]):
 
 
 def timestamp(moment: datetime) -> str:
-    """RFC 3339 in UTC, always with microseconds, so that texts sort as the moments do."""
+    """Return a moment as RFC 3339 in UTC, always with microseconds, so that texts sort as the moments do."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 

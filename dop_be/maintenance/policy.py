@@ -65,7 +65,7 @@ def announced(occurrence: Occurrence | None, now: datetime) -> bool:
 
 
 def boundaries(occurrences: Sequence[Occurrence], now: datetime) -> tuple[float, float]:
-    """Between which Unix times, the second exclusive, nothing changes about what the functions above say."""
+    """Return two Unix times, the second exclusive, between which the functions above give the same results."""
     moments = [
         moment
         for occurrence in occurrences
@@ -77,7 +77,7 @@ def boundaries(occurrences: Sequence[Occurrence], now: datetime) -> tuple[float,
 
 
 def retry_after(until: datetime | None, default: int, now: float) -> int:
-    """Whole seconds, at least 1, after which to try again (RFC 9110 section 10.2.3); `now` is a Unix time."""
+    """Return after how many seconds, at least 1, to try again (RFC 9110 section 10.2.3); `now` is a Unix time."""
     return default if until is None else max(1, math.ceil(until.timestamp() - now))
 
 
@@ -92,7 +92,7 @@ def lets_through(maintenance: Maintenance, method: str, *, preflight: bool) -> b
 
 
 def _end_of_union(occurrences: Sequence[Occurrence], now: datetime) -> datetime | None:
-    """When the open windows, and those that begin before they end, are all over."""
+    """Return when the open windows, and those that begin before these end, are all over."""
     end = None
     for occurrence in occurrences:
         if occurrence.is_open(now) or (end is not None and now < occurrence.starts_at <= end):

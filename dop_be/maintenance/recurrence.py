@@ -30,7 +30,20 @@ PARTS = {
     "BYMONTHDAY": NUMBERS,
     "BYMONTH": r"(0?[1-9]|1[0-2])(,(0?[1-9]|1[0-2]))*",
     "BYSETPOS": NUMBERS,
-    "BYHOUR": r"\d{1,2}(,\d{1,2})*",
+    "BYHOUR": r"([01]?\d|2[0-3])(,([01]?\d|2[0-3]))*",
+}
+DAYS = "MO, TU, WE, TH, FR, SA and SU"
+ACCEPTED = {  # in the words of an error
+    "FREQ": "YEARLY, MONTHLY, WEEKLY or DAILY",
+    "INTERVAL": "1 to 999",
+    "COUNT": "1 to 999",
+    "UNTIL": "20271231, 20271231T235900 or 20271231T235900Z",
+    "WKST": f"one of {DAYS}",
+    "BYDAY": f"{DAYS}, with commas between; in a month or year also 1MO or -1SU",
+    "BYMONTHDAY": "numbers such as 1,15 or -1",
+    "BYMONTH": "1 to 12, with commas between",
+    "BYSETPOS": "numbers such as 1 or -1",
+    "BYHOUR": "0 to 23, with commas between",
 }
 PERIODS = {
     "DAILY": relativedelta(days=1),
@@ -97,27 +110,31 @@ def recurrence(text: str, start: datetime, zone: ZoneInfo) -> Recurrence:
         raise InvalidRule(f"{error}.") from error
     if first != start:
         raise InvalidRule(
-            f"Does not pick starts_at itself, {start} on the zone's clock: begin at a time that it picks."
+            f"Does not pick the window's start, {start} on the zone's clock: begin at a time that it picks."
         )
     return Recurrence(rule, start, until, period, counted="COUNT" in parts)
 
 
 def rule_parts(text: str) -> dict[str, str]:
-    """Return the parts of a rule by name, in upper case and in their order.
+    """Return the parts of a rule by name, in upper case and in their order; errors quote what was written.
 
     Raises:
         InvalidRule: a part is unknown, twice, malformed, or does not go with another.
     """
     parts: dict[str, str] = {}
-    for part in text.upper().removeprefix("RRULE:").split(";"):
-        name, _, value = part.partition("=")
+    for part in re.sub("^RRULE:", "", text, flags=re.IGNORECASE).split(";"):
+        written, _, value = part.partition("=")
+        name = written.upper()
         if name not in PARTS:
-            raise InvalidRule(f"Expected {', '.join(PARTS)}, not {name[:20]!r}.")
-        if name in parts or not re.fullmatch(PARTS[name], value, re.ASCII):
-            raise InvalidRule(f"{name} is there twice." if name in parts else f"{name} cannot be {value[:40]!r}.")
-        parts[name] = value
+            known = f"use {', '.join(PARTS)}, such as FREQ=WEEKLY;BYDAY=SU"
+            raise InvalidRule(f"{written[:20]!r} is not a part of a rule; {known}.")
+        if name in parts:
+            raise InvalidRule(f"{name} is there twice; write it once.")
+        if not re.fullmatch(PARTS[name], value.upper(), re.ASCII):
+            raise InvalidRule(f"{name} cannot be {value[:40]!r}; use {ACCEPTED[name]}.")
+        parts[name] = value.upper()
     if "FREQ" not in parts:
-        raise InvalidRule(f"Needs FREQ={PARTS['FREQ']}.")
+        raise InvalidRule(f"Needs FREQ: {ACCEPTED['FREQ']}.")
     if {"COUNT", "UNTIL"} <= parts.keys():
         raise InvalidRule("Expected COUNT or UNTIL, not both.")
     if parts["FREQ"] in {"DAILY", "WEEKLY"} and re.search(r"\d", parts.get("BYDAY", "")):
@@ -143,4 +160,4 @@ def _until(text: str, zone: ZoneInfo) -> datetime:
             return datetime.strptime(text, "%Y%m%dT%H%M%S")  # noqa: DTZ007 - local, as all times here
         return datetime.strptime(text, "%Y%m%d") + timedelta(days=1, microseconds=-1)  # noqa: DTZ007 - same
     except (ValueError, OverflowError) as error:
-        raise InvalidRule(f"UNTIL cannot be {text!r}.") from error
+        raise InvalidRule(f"UNTIL cannot be {text!r}; use {ACCEPTED['UNTIL']}.") from error

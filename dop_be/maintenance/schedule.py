@@ -57,7 +57,7 @@ class Occurrence:
 
 
 def occurrences(window: Window, since: datetime) -> Iterator[Occurrence]:
-    """Those that end after `since`, in order; for a rule without an end, without an end.
+    """Yield the occurrences that end after `since`, in order; a rule without an end has no last one.
 
     A rule that cannot be read, which only SQL can have stored, leaves the first occurrence.
     """
@@ -130,8 +130,8 @@ def plan(  # noqa: PLR0913 - the fields of a window
     if begin > now + FURTHEST:
         raise _wrong("starts_at", "Must be within the next ten years.")
     if rrule is not None:
+        _check_rule(rrule.strip(), starts_at, begin, end, place)
         rrule = rrule.strip().upper().removeprefix("RRULE:")
-        _check_rule(rrule, starts_at, begin, end, place)
     window = Window(uuid.uuid4(), begin, end, mode, message, place.key, rrule)
     if current(window, now) is None:
         raise _wrong("ends_at", "The window is over already.")

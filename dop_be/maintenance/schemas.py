@@ -20,6 +20,8 @@ from .schedule import Occurrence, Window
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
 YEARS = range(2000, 3000)  # what is outside is a slip of the hand, and some of it cannot be told in UTC
 
+NOT_A_ZONE = "Expected an IANA time zone, such as Europe/Berlin."
+
 
 class Moment(Timestamp):
     """RFC 3339, seconds optional, or the same without an offset, which is read as naive."""
@@ -77,7 +79,7 @@ class WindowSchema(KindSchema):
     id = fields.UUID(dump_only=True)
     starts_at = Moment(required=True)
     ends_at = Moment(required=True)
-    timezone = StrictString(validate=Length(min=1, max=ZONE_LENGTH))
+    timezone = StrictString(validate=Length(min=1, max=ZONE_LENGTH, error=NOT_A_ZONE))
     rrule = StrictString(load_default=None, allow_none=True, validate=Length(max=RULE_LENGTH))
 
     class Meta:

@@ -57,7 +57,7 @@ def _add_request_id(logger: WrappedLogger, method: str, event: EventDict) -> Eve
 
 
 def _redactor(*secrets: str | None) -> Callable[[str], str]:
-    """Blanks these secrets, and what looks like one, in a finished line."""
+    """Return a function that blanks these secrets, and what looks like one, in a finished line."""
     # Not a short password, which may be part of any word, of the line's own syntax too.
     known = [re.escape(secret) for secret in secrets if secret and len(secret) >= 8]
     pattern = re.compile("|".join([*known, SECRETS]))

@@ -142,6 +142,42 @@ def test_a_window_that_makes_no_sense_ends_with_one_line_and_2(
 
 
 @pytest.mark.parametrize(
+    ("rule", "complaint"),
+    [
+        (
+            "weekly",
+            "'weekly' is not a part of a rule; use FREQ, INTERVAL, COUNT, UNTIL, WKST, BYDAY, BYMONTHDAY, BYMONTH,",
+        ),
+        ("FREQ=secondly", "FREQ cannot be 'secondly'; use YEARLY, MONTHLY, WEEKLY or DAILY."),
+        ("FREQ=DAILY;COUNT=1000", "COUNT cannot be '1000'; use 1 to 999."),
+        (
+            "FREQ=DAILY;UNTIL=yesterday",
+            "UNTIL cannot be 'yesterday'; use 20271231, 20271231T235900 or 20271231T235900Z.",
+        ),
+        ("FREQ=DAILY;UNTIL=20271399", "UNTIL cannot be '20271399'; use 20271231, "),
+        ("FREQ=DAILY;BYDAY=MON", "BYDAY cannot be 'MON'; use MO, TU, "),
+        ("FREQ=DAILY;BYHOUR=24", "BYHOUR cannot be '24'; use 0 to 23, with commas between."),
+        ("FREQ=DAILY;freq=DAILY", "FREQ is there twice; write it once."),
+        ("rrule:COUNT=3", "Needs FREQ: YEARLY, MONTHLY, WEEKLY or DAILY."),
+        ("FREQ=WEEKLY;BYDAY=WE", "Does not pick the window's start, 2031-12-02 02:00:00 on the zone's clock: "),
+    ],
+)
+def test_a_rule_that_is_refused_is_told_what_is_allowed(cli: FlaskCliRunner, rule: str, complaint: str) -> None:
+    said = run(cli, "schedule", "2031-12-02T02:00Z", "2031-12-02T04:00Z", "--every", rule, code=2)
+    assert said.startswith(f"Error: --every: {complaint}")
+
+
+def test_a_rule_may_be_written_in_any_case(cli: FlaskCliRunner) -> None:
+    said = run(cli, "schedule", "2031-12-02T02:00Z", "2031-12-02T04:00Z", "--every", " rrule:freq=weekly;byday=tu ")
+    assert said.endswith("  every FREQ=WEEKLY;BYDAY=TU in UTC")
+
+
+def test_an_empty_zone_is_told_what_is_expected(cli: FlaskCliRunner) -> None:
+    said = run(cli, "schedule", "2031-12-02T02:00", "2031-12-02T04:00", "--tz", "", code=2)
+    assert said == "Error: --tz: Expected an IANA time zone, such as Europe/Berlin."
+
+
+@pytest.mark.parametrize(
     ("start", "end", "named"),
     [("2031-12-02T02:00", "2031-12-02T04:00Z", "START"), ("2031-12-02T02:00Z", "2031-12-02T04:00", "END")],
 )
