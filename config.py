@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from io import StringIO
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Any
 
 from dotenv import dotenv_values, find_dotenv
 from dotenv.parser import parse_stream
 from environs import Env, EnvError
 from flask.helpers import get_load_dotenv
 from jinja2 import Environment, TemplateSyntaxError
-from marshmallow.validate import OneOf, Range
+from marshmallow.validate import OneOf, Range, Validator
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -26,17 +27,18 @@ INSTANCE = ROOT / "instance"
 DEFAULT_DATABASE = URL.create("sqlite", database=str(INSTANCE / "dop_be.sqlite3"))
 DEFAULT_PORT = 8000
 MINIMUM_SECRET_LENGTH = 32
+A_DAY = 86_400  # seconds
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 B68_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # what an Authorization header can carry, RFC 6750 section 2.1
 
 
 class ConfigError(ValueError):
-    """A variable is wrong; the message is one line that names it and says what it takes."""
+    """A variable is wrong; the message is one line that names it and says what was expected."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """Typed settings of one deployment; the upper-case names are what Flask's `from_object` takes."""
+    """Typed settings of one deployment; Flask's `from_object` reads the upper-case names."""
 
     SQLALCHEMY_DATABASE_URI: URL
     LISTEN_DATABASE_URI: URL
@@ -64,13 +66,13 @@ class Config:
         """Read and check every variable.
 
         Raises:
-            ConfigError: a variable has a value that it does not take.
+            ConfigError: a variable has a value that is not accepted.
         """
         env = _Env(environment())
         try:
             given, listen = env.str("DATABASE_URL", ""), env.str("LISTEN_DATABASE_URL", "")
             database = _database_url(given, "DATABASE_URL") if given else DEFAULT_DATABASE
-            port = env.int("PORT", None, validate=Range(1, 65_535))
+            port = _integer(env, "PORT", 1, 65_535)
             return cls(
                 SQLALCHEMY_DATABASE_URI=database,
                 LISTEN_DATABASE_URI=_database_url(listen, "LISTEN_DATABASE_URL") if listen else database,
@@ -78,25 +80,25 @@ class Config:
                 SECRET_KEY=_secret(env.str("SECRET_KEY", ""), "SECRET_KEY"),
                 ADMIN_TOKEN=_token(env.str("ADMIN_TOKEN", ""), "ADMIN_TOKEN"),
                 CORS_ORIGINS=_origins(env.list("CORS_ORIGINS", [])),
-                FAIL_OPEN=env.bool("FAIL_OPEN", False),
-                TRUSTED_PROXY_HOPS=env.int("TRUSTED_PROXY_HOPS", cls.TRUSTED_PROXY_HOPS, validate=Range(0, 10)),
-                RETRY_AFTER=_seconds(env, "RETRY_AFTER"),
+                FAIL_OPEN=_read(env, "bool", "FAIL_OPEN", "true or false"),
+                TRUSTED_PROXY_HOPS=_integer(env, "TRUSTED_PROXY_HOPS", 0, 10),
+                RETRY_AFTER=_integer(env, "RETRY_AFTER", 1, A_DAY),
                 MAINTENANCE_TEMPLATE=_template(env.str("MAINTENANCE_TEMPLATE", "")),
                 PUBLIC_URL=_public_url(env.str("PUBLIC_URL", "") or f"http://127.0.0.1:{port or DEFAULT_PORT}"),
                 BYPASS_NETWORKS=_networks(env.list("BYPASS_NETWORKS", [])),
-                MIGRATION_LOCK_WAIT=_seconds(env, "MIGRATION_LOCK_WAIT"),
-                MIGRATION_LOCK_TIMEOUT=_seconds(env, "MIGRATION_LOCK_TIMEOUT"),
-                MIGRATION_STATEMENT_TIMEOUT=_seconds(env, "MIGRATION_STATEMENT_TIMEOUT"),
-                LOG_LEVEL=env.str("LOG_LEVEL", cls.LOG_LEVEL, validate=OneOf(LOG_LEVELS)),
+                MIGRATION_LOCK_WAIT=_integer(env, "MIGRATION_LOCK_WAIT", 1, A_DAY),
+                MIGRATION_LOCK_TIMEOUT=_integer(env, "MIGRATION_LOCK_TIMEOUT", 1, A_DAY),
+                MIGRATION_STATEMENT_TIMEOUT=_integer(env, "MIGRATION_STATEMENT_TIMEOUT", 1, A_DAY),
+                LOG_LEVEL=_read(env, "str", "LOG_LEVEL", f"one of {', '.join(LOG_LEVELS)}", OneOf(LOG_LEVELS)),
                 PORT=port,
-                WEB_CONCURRENCY=env.int("WEB_CONCURRENCY", cls.WEB_CONCURRENCY, validate=Range(1, 1000)),
+                WEB_CONCURRENCY=_integer(env, "WEB_CONCURRENCY", 1, 1000),
             )
         except EnvError as error:
             raise ConfigError(" ".join(str(error).split())) from None
 
     @classmethod
     def from_env_or_exit(cls) -> Config:
-        """`from_env` for a program's start: a bad value prints its line and ends the process with code 2."""
+        """Read every variable, or print one line about a bad value and end the process with code 2."""
         try:
             return cls.from_env()
         except ConfigError as error:
@@ -159,13 +161,19 @@ class _Env(Env):
         return self._variables.get(env_key, default)
 
 
-def _seconds(env: Env, name: str) -> int:
-    seconds: int = env.int(name, getattr(Config, name), validate=Range(1, 86_400))
-    return seconds
+def _read(env: Env, kind: str, name: str, expected: str, *rules: Validator) -> Any:
+    try:
+        return getattr(env, kind)(name, getattr(Config, name), validate=rules)
+    except EnvError:
+        raise ConfigError(f"{name}: Expected {expected}, not {env.str(name)[:40]!r}.") from None
+
+
+def _integer(env: Env, name: str, lowest: int, highest: int) -> Any:
+    return _read(env, "int", name, f"a whole number from {lowest} to {highest}", Range(lowest, highest))
 
 
 def _database_url(text: str, name: str) -> URL:
-    accepted = f"{name}: takes postgresql://user:password@host/database, postgres://… or sqlite:///path"
+    accepted = f"{name}: Expected postgresql://user:password@host/database, postgres://… or sqlite:///path"
     try:
         url = make_url(re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", text))
     except (ArgumentError, ValueError):
@@ -176,20 +184,20 @@ def _database_url(text: str, name: str) -> URL:
         raise ConfigError(f"{name}: sqlite:/// needs the path of a file, since every worker opens it for itself")
     if url.drivername == "sqlite":
         if url.query:
-            raise ConfigError(f"{name}: sqlite:///path takes no options; remove what follows the question mark")
+            raise ConfigError(f"{name}: sqlite:///path has no options; remove what follows the question mark")
         return url.set(database=str(ROOT / str(url.database)))  # a relative path means the same from everywhere
     return url
 
 
 def _secret(text: str, name: str) -> str | None:
     if text and len(text) < MINIMUM_SECRET_LENGTH:
-        raise ConfigError(f"{name}: takes at least {MINIMUM_SECRET_LENGTH} characters, this has {len(text)}")
+        raise ConfigError(f"{name}: Expected at least {MINIMUM_SECRET_LENGTH} characters, not {len(text)}.")
     return text or None
 
 
 def _token(text: str, name: str) -> str | None:
     if text and not B68_TOKEN.fullmatch(text):
-        raise ConfigError(f"{name}: takes letters, digits and . _ ~ + / - only, since it travels in a header")
+        raise ConfigError(f"{name}: Expected letters, digits and . _ ~ + / - only, since it travels in a header.")
     return _secret(text, name)
 
 
@@ -200,14 +208,14 @@ def _origins(items: list[str]) -> tuple[str, ...]:
             r"https?://[A-Za-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?", origin
         ):
             raise ConfigError(
-                f"CORS_ORIGINS: takes origins such as https://app.example.com with commas between, or *, not {origin!r}"
+                f"CORS_ORIGINS: Expected * or origins such as https://example.com, with commas between, not {origin!r}."
             )
     return origins
 
 
 def _public_url(text: str) -> str:
     if not re.fullmatch(r"https?://([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:]+\])(:\d+)?(/[A-Za-z0-9._~/\-]*)?", text):
-        raise ConfigError(f"PUBLIC_URL: takes what visitors' browsers reach, such as https://example.com, not {text!r}")
+        raise ConfigError(f"PUBLIC_URL: Expected what browsers open, such as https://example.com, not {text!r}.")
     return text.rstrip("/")
 
 
@@ -220,7 +228,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         network = ip_network(text)
     except ValueError as error:
         raise ConfigError(
-            f"BYPASS_NETWORKS: takes networks such as 192.0.2.0/24 or 2001:db8::/32 with commas between; {error}"
+            f"BYPASS_NETWORKS: Expected networks such as 192.0.2.0/24 or 2001:db8::/32, with commas between; {error}."
         ) from None
     mapped = ip_network("::ffff:0:0/96")
     if isinstance(network, IPv6Network) and network.subnet_of(mapped):  # type: ignore[arg-type]  # both are IPv6
@@ -236,7 +244,7 @@ def _template(text: str) -> Path | None:
     try:
         Environment(autoescape=True).parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"MAINTENANCE_TEMPLATE: takes the path of a Jinja template in UTF-8; {error}") from None
+        raise ConfigError(f"MAINTENANCE_TEMPLATE: Expected the path of a Jinja template in UTF-8; {error}") from None
     except TemplateSyntaxError as error:
         raise ConfigError(f"MAINTENANCE_TEMPLATE: {path} line {error.lineno}: {error.message}") from None
     return path

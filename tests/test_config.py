@@ -67,6 +67,25 @@ def test_a_bad_value_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, name:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("LOG_LEVEL", "x", "LOG_LEVEL: Expected one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not 'x'."),
+        ("PORT", "0", "PORT: Expected a whole number from 1 to 65535, not '0'."),
+        ("RETRY_AFTER", "soon", "RETRY_AFTER: Expected a whole number from 1 to 86400, not 'soon'."),
+        ("FAIL_OPEN", "maybe", "FAIL_OPEN: Expected true or false, not 'maybe'."),
+        ("SECRET_KEY", "short", "SECRET_KEY: Expected at least 32 characters, not 5."),
+    ],
+)
+def test_a_bad_value_is_told_what_was_expected(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env()
+    assert str(caught.value) == said
+
+
 def test_a_bad_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SECRET_KEY", "ADMIN_TOKEN"):
         monkeypatch.setenv(name, "hunter2")

@@ -10,7 +10,7 @@ import pytest
 from dop_be.settings.models import SHOWN
 
 ROOT = Path(__file__).parents[1]
-NAME = re.compile(r'(?:env\.\w+\(\s*|_seconds\(env, )"([A-Z_]+)"')
+NAME = re.compile(r'(?:env\.\w+\(\s*|_(?:integer|read)\(env, (?:"[a-z]+", )?)"([A-Z_]+)"')
 
 
 def variables() -> set[str]:

@@ -198,7 +198,7 @@ def test_a_bad_number_ends_the_start_in_one_line(folder: Folder, name: str, valu
     for program in programs:
         done = folder.run(program, **given)
         assert (done.returncode, done.stdout) == (2, ""), program
-        assert re.fullmatch(rf'dop_be: Environment variable "{name}" invalid: [^\n]+\n', done.stderr), program
+        assert re.fullmatch(rf"dop_be: {name}: Expected a whole number from [^\n]+\n", done.stderr), program
 
 
 def test_a_start_without_a_token_says_so_and_takes_empty_variables(folder: Folder) -> None:
