@@ -6,6 +6,11 @@
 -- The runtime role cannot write the record of changes, only cause entries: the trigger that writes them runs as the
 -- tables' owner. `flask history prune` shortens the record, so that it needs the role that migrates.
 \set ON_ERROR_STOP on
+\if :{?runtime}
+\else
+\set VERBOSITY terse
+DO $$ BEGIN RAISE EXCEPTION 'name the role that runs the service: -v runtime=dop_be_run'; END $$;
+\endif
 \if :{?schema}
 \else
 \set schema public

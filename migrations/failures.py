@@ -188,11 +188,15 @@ def sqlite_failure(error: sqlite3.Error, url: sa.URL, progress: Progress) -> str
 
 
 def missing_right(said: str, url: sa.URL) -> str:
-    """Return what this role may not do, and the statement that lets it."""
-    role = f'"{url.username}"' if url.username else "this role"
-    schema = re.search(r"permission denied for schema (\S+)", said)
-    grant = f"GRANT USAGE, CREATE ON SCHEMA {schema[1]} TO {role};" if schema else "what grants it"
-    return f"{said}: role {role} lacks this right; an administrator must run, in this database: {grant}"
+    """Return which role has to run migrations, and what lets this one where it is to own the tables."""
+    quote = url.get_dialect()().identifier_preparer.quote_identifier
+    role = quote(url.username) if url.username else "CURRENT_USER"
+    advice = f"{said}: run migrations as the role that owns the tables, see docs/operations.md"
+    schema = re.fullmatch(r"permission denied for schema (.+)", said)
+    if schema is None:
+        return advice
+    grant = f"GRANT USAGE, CREATE ON SCHEMA {quote(schema[1])} TO {role};"
+    return f"{advice}. Where {role} is to own them, an administrator must run, in this database: {grant}"
 
 
 # On some versions of Python psycopg2 makes nothing of what is not UTF-8.

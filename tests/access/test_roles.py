@@ -71,6 +71,14 @@ def test_the_service_works_in_the_runtime_role(platform: Cluster, make_app: Call
     ]
 
 
+def test_the_grants_ask_for_the_role(platform: Cluster) -> None:
+    script = processes.project() / "deploy" / "grants.sql"
+    done = processes.run(["psql", "-q", "-f", script, platform.url("platform", "migrator")], check=False)
+    assert done.returncode == 3
+    [said] = done.stderr.splitlines()
+    assert said.endswith("ERROR:  name the role that runs the service: -v runtime=dop_be_run")
+
+
 def test_only_the_migrating_role_prunes_the_history(platform: Cluster, make_app: Callable[..., Flask]) -> None:
     words = ["history", "prune", "--before", "2020-01-01"]
     refused = make_app(platform.url("platform", "runtime")).test_cli_runner().invoke(args=words)

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from tests.postgres import execute
+from tests.shared import grant
 
 from .tree import Tree
 
@@ -40,9 +41,9 @@ def assert_migrated(url: str) -> None:
     assert identifier[14] == "4"  # the version digit of a random UUID, RFC 9562 section 4.2
 
 
-def refused(tree: Tree) -> str:
-    """The last line of an upgrade that failed without a traceback."""
-    code, output = tree.attempt(*UPGRADE)
+def refused(tree: Tree, *command: str) -> str:
+    """The last line of an upgrade, or another command, that failed without a traceback."""
+    code, output = tree.attempt(*(command or UPGRADE))
     assert code == 1
     assert "Traceback" not in output
     assert "a-password" not in output
@@ -85,6 +86,30 @@ def test_a_role_that_may_not_use_its_schema_is_told_the_statement(tree_of_role: 
     execute(url, line.rpartition("in this database: ")[2])
     tree_of_role.run(*UPGRADE)
     assert_migrated(url)
+
+
+@pytest.mark.parametrize("command", ["upgrade", "downgrade"])
+def test_the_role_that_runs_the_service_is_told_to_migrate_as_the_other_one(
+    tree_of_role: Tree, url: str, role: str, command: str
+) -> None:
+    tree_of_role.run(*UPGRADE, DATABASE_URL=url)
+    if command == "upgrade":
+        tree_of_role.add("aaaa00000051", "op.add_column('live_state', sa.Column('n', sa.Integer))")
+    grant(url, role)
+    line = refused(tree_of_role, "flask", "db", command)
+    assert line.endswith(": run migrations as the role that owns the tables, see docs/operations.md")
+
+
+def test_a_schema_with_an_odd_name_is_quoted(tree_of_role: Tree, url: str, role: str) -> None:
+    database = make_url(url).database
+    execute(
+        url, 'CREATE SCHEMA "Odd schema"', CREATE, f"ALTER DATABASE {database} SET search_path = 'Odd schema', public"
+    )
+    execute(url, f'GRANT USAGE ON SCHEMA "Odd schema" TO {role}')
+    statement = refused(tree_of_role).rpartition("in this database: ")[2]
+    assert statement == f'GRANT USAGE, CREATE ON SCHEMA "Odd schema" TO "{role}";'
+    execute(url, statement)
+    tree_of_role.run(*UPGRADE)
 
 
 def test_a_role_that_may_not_create_tables_is_told_the_statement(tree_of_role: Tree, url: str, role: str) -> None:
