@@ -110,7 +110,7 @@ def replacement(column: Any, name: str, condition: str | None) -> Iterator[ops.M
     table = column.table.name
     if condition is not None:
         before = rendering.Check(name, table, rendering.condition(column.name, sorted(values(condition))))
-        yield ops.DropConstraintOp(name, table, type_="check", _reverse=before)
+        yield rendering.DropCheck(name, table, type_="check", _reverse=before)
     yield rendering.Check(name, table, rendering.condition(column.name, column.type.enums))
 
 

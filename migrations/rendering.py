@@ -30,6 +30,18 @@ QUOTED = re.compile(r"'((?:[^']|'')*)'(?:::.*)?")
 class Check(ops.CreateCheckConstraintOp):
     """Alembic's operation, its condition written as a string in which a colon is a colon."""
 
+    def to_diff_tuple(self) -> Any:
+        """Return what `flask db check` prints."""
+        return "add_constraint", self.table_name, str(self.constraint_name), self.condition
+
+
+class DropCheck(ops.DropConstraintOp):
+    """Alembic's operation for a CHECK, which `flask db check` prints readably."""
+
+    def to_diff_tuple(self) -> Any:
+        """Return what `flask db check` prints."""
+        return "remove_constraint", self.table_name, str(self.constraint_name)
+
 
 class FindUuidOssp(ops.MigrateOperation):
     """What goes before `sql.new_uuid()`."""

@@ -167,3 +167,17 @@ def test_check_sees_a_schema_that_is_not_the_models(
 ) -> None:
     code, _ = differences(postgresql_url, statement, make_app)
     assert code == 1
+
+
+def test_check_tells_a_changed_enumeration_readably(
+    postgresql_url: str, make_app: Callable[..., Flask], caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "ck_system_settings_maintenance_mode"
+    statement = (
+        f"ALTER TABLE system_settings DROP CONSTRAINT {name},"
+        f" ADD CONSTRAINT {name} CHECK (maintenance_mode IN ('full', 'off'))"
+    )
+    _, output = differences(postgresql_url, statement, make_app)
+    told = output + caplog.text
+    assert f"('remove_constraint', 'system_settings', '{name}')" in told
+    assert f"('add_constraint', 'system_settings', '{name}', \"maintenance_mode IN ('full', 'read_only')\")" in told
