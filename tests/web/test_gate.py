@@ -54,6 +54,14 @@ class TestApplication:
         maintain("read_only")
         assert client.open("/", method=method).status_code == 503
 
+    def test_the_status_page_and_the_page_of_a_refusal_have_the_same_heading(
+        self, client: FlaskClient, maintain: Callable[..., None]
+    ) -> None:
+        maintain("read_only")
+        for method in ("GET", "POST"):
+            page = client.open("/", method=method, headers={"Accept": "text/html"}).text
+            assert "<h1>Read-only for maintenance</h1>" in page
+
     def test_what_no_endpoint_answers_is_gated_too(self, client: FlaskClient, maintain: Callable[..., None]) -> None:
         maintain("read_only")
         assert client.get("/nowhere").status_code == 404
