@@ -24,11 +24,26 @@ SELECT set_config(
 FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'uuid-ossp'
 """
 
+# A recorded value is text, which PostgreSQL writes as the session's settings say: some lose digits of a number, so that a
+# change to them would look like none, others give one value several texts. They are given here for whoever writes.
+# (PostgreSQL, "Client Connection Defaults")
+OUTPUT = {
+    "timezone": "UTC",
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+}
+DEFINER = "SECURITY DEFINER SET search_path = pg_catalog, pg_temp " + " ".join(
+    f"SET {name} = '{value}'" for name, value in OUTPUT.items()
+)
+
 # Raises the version and announces it, once per changed row, since NOTIFY takes a lock of the whole cluster at commit.
 # A missing row of live_state is made again, near the number that it had: every change that is recorded has raised it.
 RAISE_VERSION = """
 CREATE OR REPLACE FUNCTION @schema.raise_version() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
+LANGUAGE plpgsql @definer AS $f$
 DECLARE
     raised bigint;
 BEGIN
@@ -48,7 +63,7 @@ END $f$
 # order of commits, and a table that was copied without its sequence still has the next one.
 RECORD_CHANGE = """
 CREATE OR REPLACE FUNCTION @schema.record_change() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $f$
+LANGUAGE plpgsql @definer AS $f$
 DECLARE
     before jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
     after jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
@@ -149,7 +164,11 @@ def create_table(name: str, *elements: sa.schema.SchemaItem) -> None:
 
 
 def execute_in_schema(statement: str) -> None:
-    """Run a statement on PostgreSQL with `@schema` replaced by the schema that new tables go to, also with --sql."""
+    """Run a statement on PostgreSQL with `@schema` replaced by the schema that new tables go to, also with --sql.
+
+    `@definer` is replaced by what a function needs that runs as its owner, whatever the session has set.
+    """
+    statement = statement.replace("@definer", DEFINER)
     op.execute(
         f"DO $do$ BEGIN EXECUTE replace($sql${statement}$sql$, '@schema', quote_ident(current_schema())); END $do$"
     )

@@ -26,7 +26,7 @@ DERIVED = "id singleton revision updated_at updated_by maintenance_since"  # the
 # was inserted anew, goes on after it.
 COUNT_REVISION = """
 CREATE OR REPLACE FUNCTION @schema.count_revision() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
+LANGUAGE plpgsql @definer AS $f$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         NEW.id := OLD.id;
@@ -53,7 +53,7 @@ END $f$
 # makes it wait for other writers.
 PRUNE = """
 CREATE OR REPLACE FUNCTION @schema.prune_changes(moment timestamptz, most integer, tell boolean) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $f$
+LANGUAGE plpgsql @definer AS $f$
 DECLARE
     deleted bigint;
 BEGIN

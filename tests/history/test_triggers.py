@@ -148,6 +148,40 @@ def test_values_that_a_constraint_refuses_are_the_callers(app: Flask, postgresql
     assert (status, body["code"]) == (422, "invalid")
 
 
+@pytest.mark.parametrize("digits", [-12, 0])
+def test_a_number_is_recorded_with_all_its_digits_whatever_the_session_prints(postgresql_url: str, digits: int) -> None:
+    execute(postgresql_url, "ALTER TABLE system_settings ADD ratio double precision NOT NULL DEFAULT 0.5")
+    for value in ("0.5001", "0.1::float8 + 0.2"):
+        execute(postgresql_url, f"SET extra_float_digits = {digits}; UPDATE system_settings SET ratio = {value}")
+    assert execute(postgresql_url, "SELECT revision, changes ->> 'ratio', \"values\" ->> 'ratio' FROM changes") == [
+        (1, None, None),
+        (2, '{"to": 0.5001, "from": 0.5}', "0.5001"),
+        (3, '{"to": 0.30000000000000004, "from": 0.5001}', "0.30000000000000004"),
+    ]
+    assert execute(postgresql_url, "SELECT revision FROM system_settings") == [(3,)]
+    assert execute(postgresql_url, "SELECT version FROM live_state") == [(3,)]
+
+
+def test_a_value_is_recorded_as_the_same_text_whatever_the_session_prints(postgresql_url: str) -> None:
+    execute(
+        postgresql_url,
+        "ALTER TABLE system_settings ADD span interval, ADD days daterange, ADD raw bytea, ADD at tstzrange",
+    )
+    execute(
+        postgresql_url,
+        "SET intervalstyle = iso_8601; SET datestyle = 'German'; SET bytea_output = escape; SET timezone = 'Asia/Tokyo';"
+        " UPDATE system_settings SET span = '1 day 2 hours', days = '[2026-02-01,2026-02-03)', raw = '\\x00ff',"
+        " at = '[2026-02-01 00:00+00,)'",
+    )
+    [(recorded,)] = execute(postgresql_url, 'SELECT "values" FROM changes WHERE revision = 2')
+    assert {name: recorded[name] for name in ("span", "days", "raw", "at")} == {
+        "span": "1 day 02:00:00",
+        "days": "[2026-02-01,2026-02-03)",
+        "raw": "\\x00ff",
+        "at": '["2026-02-01 00:00:00+00",)',
+    }
+
+
 @pytest.fixture(scope="module")
 def two_roles() -> Any:
     """A server of its own on which `migrator` owns the database, and `runtime` runs the service."""
