@@ -24,9 +24,9 @@ SELECT set_config(
 FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'uuid-ossp'
 """
 
-# A recorded value is text, which PostgreSQL writes as the session's settings say: some lose digits of a number, so that a
-# change to them would look like none, others give one value several texts. They are given here for whoever writes.
-# (PostgreSQL, "Client Connection Defaults")
+# A recorded value is text, and the session's settings say how PostgreSQL writes it: some lose digits of a number, so
+# that a change to them would look like none; others give one value several texts. The functions set them for every
+# writer. (PostgreSQL, "Client Connection Defaults")
 OUTPUT = {
     "timezone": "UTC",
     "datestyle": "ISO, MDY",
@@ -38,6 +38,10 @@ OUTPUT = {
 DEFINER = "SECURITY DEFINER SET search_path = pg_catalog, pg_temp " + " ".join(
     f"SET {name} = '{value}'" for name, value in OUTPUT.items()
 )
+
+# What a writer says of itself counts where it is one of the words of database.Source.
+SOURCE = """CASE WHEN current_setting('dop_be.source', true) IN ('api', 'cli', 'panel', 'migration')
+            THEN current_setting('dop_be.source', true) ELSE 'sql' END"""
 
 # Raises the version and announces it, once per changed row, since NOTIFY takes a lock of the whole cluster at commit.
 # A missing row of live_state is made again, near the number that it had: every change that is recorded has raised it.
@@ -59,6 +63,7 @@ END $f$
 """
 
 # Its arguments: the kind, the column that is the key, the columns that it leaves out, the columns that are secret.
+# Where a row with a key comes or goes, the entry itself tells which and when, so that these columns are left out.
 # Writers queue at the row of live_state, which the trigger before this one has changed: so ids are given out in the
 # order of commits, and a table that was copied without its sequence still has the next one.
 RECORD_CHANGE = """
@@ -69,6 +74,7 @@ DECLARE
     after jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
     derived text[] := string_to_array(TG_ARGV[2], ' ');
     secret text[] := string_to_array(TG_ARGV[3], ' ');
+    told text[] := CASE WHEN TG_OP <> 'UPDATE' AND TG_ARGV[1] <> '' THEN ARRAY[TG_ARGV[1], 'id', 'created_at'] END;
     changed jsonb;
 BEGIN
     SELECT jsonb_object_agg(field, jsonb_build_object(
@@ -76,7 +82,7 @@ BEGIN
         'to', CASE WHEN field = ANY (secret) AND after ->> field <> '' THEN '"(secret)"' ELSE after -> field END
     )) INTO changed
     FROM jsonb_object_keys(coalesce(before, '{}') || coalesce(after, '{}')) AS field
-    WHERE field <> ALL (derived)
+    WHERE field <> ALL (derived || told)
         AND coalesce(before -> field, 'null') IS DISTINCT FROM coalesce(after -> field, 'null');
     IF TG_OP = 'UPDATE' AND changed IS NULL THEN
         RETURN NULL;
@@ -93,7 +99,7 @@ BEGIN
         coalesce((after ->> 'updated_at')::timestamptz, clock_timestamp()),
         left(coalesce(nullif(current_setting('dop_be.actor', true), ''), session_user), 200),
         session_user,
-        left(coalesce(nullif(current_setting('dop_be.source', true), ''), 'sql'), 16),
+        @source,
         nullif(current_setting('dop_be.reason', true), ''),
         nullif(current_setting('dop_be.request_id', true), ''),
         coalesce(changed, '{}'),
@@ -166,9 +172,10 @@ def create_table(name: str, *elements: sa.schema.SchemaItem) -> None:
 def execute_in_schema(statement: str) -> None:
     """Run a statement on PostgreSQL with `@schema` replaced by the schema that new tables go to, also with --sql.
 
-    `@definer` is replaced by what a function needs that runs as its owner, whatever the session has set.
+    `@definer` is replaced by what a function needs that runs as its owner, whatever the session has set; `@source` by
+    the source of a change.
     """
-    statement = statement.replace("@definer", DEFINER)
+    statement = statement.replace("@definer", DEFINER).replace("@source", SOURCE)
     op.execute(
         f"DO $do$ BEGIN EXECUTE replace($sql${statement}$sql$, '@schema', quote_ident(current_schema())); END $do$"
     )

@@ -66,7 +66,7 @@ BEGIN
             (id, kind, action, changed_at, changed_by, database_user, source, reason, changes)
         SELECT max(id) + 1, 'settings', 'delete', clock_timestamp(),
             left(coalesce(nullif(current_setting('dop_be.actor', true), ''), session_user), 200), session_user,
-            left(coalesce(nullif(current_setting('dop_be.source', true), ''), 'sql'), 16),
+            @source,
             nullif(current_setting('dop_be.reason', true), ''),
             jsonb_build_object('history', jsonb_build_object(
                 'from', 'before ' || to_char(moment, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'to', null))

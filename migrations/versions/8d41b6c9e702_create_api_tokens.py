@@ -43,7 +43,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("revoked_at IS NULL"),
     )
     if sql.is_postgresql():
-        sql.watch("api_tokens", "token", key="name", derived="id name created_at", secret="digest")  # noqa: S106
+        sql.watch("api_tokens", "token", key="name", secret="digest")  # noqa: S106
 
 
 def downgrade() -> None:

@@ -41,7 +41,7 @@ def upgrade() -> None:
     ad_hoc = sa.Column("ad_hoc", sa.Boolean(), server_default=sa.false(), nullable=False)
     op.add_column("maintenance_windows", ad_hoc, if_not_exists=True)  # the first version's table lacks it
     if sql.is_postgresql():
-        sql.watch("maintenance_windows", "window", key="id", derived="id")
+        sql.watch("maintenance_windows", "window", key="id")
 
 
 def downgrade() -> None:

@@ -149,7 +149,7 @@ def test_values_that_a_constraint_refuses_are_the_callers(app: Flask, postgresql
 
 
 @pytest.mark.parametrize("digits", [-12, 0])
-def test_a_number_is_recorded_with_all_its_digits_whatever_the_session_prints(postgresql_url: str, digits: int) -> None:
+def test_a_number_is_recorded_with_all_digits_whatever_the_session_prints(postgresql_url: str, digits: int) -> None:
     execute(postgresql_url, "ALTER TABLE system_settings ADD ratio double precision NOT NULL DEFAULT 0.5")
     for value in ("0.5001", "0.1::float8 + 0.2"):
         execute(postgresql_url, f"SET extra_float_digits = {digits}; UPDATE system_settings SET ratio = {value}")
@@ -169,7 +169,7 @@ def test_a_value_is_recorded_as_the_same_text_whatever_the_session_prints(postgr
     )
     execute(
         postgresql_url,
-        "SET intervalstyle = iso_8601; SET datestyle = 'German'; SET bytea_output = escape; SET timezone = 'Asia/Tokyo';"
+        "SET intervalstyle = iso_8601; SET datestyle = German; SET bytea_output = escape; SET timezone = Japan;"
         " UPDATE system_settings SET span = '1 day 2 hours', days = '[2026-02-01,2026-02-03)', raw = '\\x00ff',"
         " at = '[2026-02-01 00:00+00,)'",
     )
@@ -180,6 +180,52 @@ def test_a_value_is_recorded_as_the_same_text_whatever_the_session_prints(postgr
         "raw": "\\x00ff",
         "at": '["2026-02-01 00:00:00+00",)',
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "statement", "key", "changed"),
+    [
+        ("token", "UPDATE api_tokens SET name = 'other'", "other", {"name": {"from": "ci", "to": "other"}}),
+        ("token", "UPDATE api_tokens SET id = 'other'", "ci", {"id": {"from": "abcd", "to": "other"}}),
+        (
+            "token",
+            "UPDATE api_tokens SET created_at = '2026-01-02 00:00+00'",
+            "ci",
+            {"created_at": {"from": "2026-01-01T00:00:00+00:00", "to": "2026-01-02T00:00:00+00:00"}},
+        ),
+        (
+            "window",
+            "UPDATE maintenance_windows SET id = '00000000-0000-4000-8000-000000000002'",
+            "00000000-0000-4000-8000-000000000002",
+            {
+                "id": {
+                    "from": "00000000-0000-4000-8000-000000000001",
+                    "to": "00000000-0000-4000-8000-000000000002",
+                }
+            },
+        ),
+    ],
+)
+def test_no_column_of_a_token_or_window_changes_unrecorded(
+    postgresql_url: str, kind: str, statement: str, key: str, changed: dict[str, Any]
+) -> None:
+    execute(
+        postgresql_url,
+        "INSERT INTO api_tokens (id, name, digest, scopes, created_at, created_by)"
+        " VALUES ('abcd', 'ci', 'x', 'settings:read', '2026-01-01 00:00+00', 'ada')",
+        "INSERT INTO maintenance_windows (id, starts_at, ends_at)"
+        " VALUES ('00000000-0000-4000-8000-000000000001', '2026-01-01', '2026-01-02')",
+        statement,
+    )
+    rows = execute(postgresql_url, f"SELECT action, key, changes FROM changes WHERE kind = '{kind}' ORDER BY id")
+    assert rows[1:] == [("update", key, changed)]
+    assert not {"id", "name", "created_at"} & rows[0][2].keys()
+
+
+@pytest.mark.parametrize(("claimed", "recorded"), [("nonsense", "sql"), ("", "sql"), ("panel", "panel")])
+def test_a_source_that_there_is_not_is_sql(postgresql_url: str, claimed: str, recorded: str) -> None:
+    execute(postgresql_url, f"SET dop_be.source = '{claimed}'; UPDATE system_settings SET maintenance_message = 'x'")
+    assert execute(postgresql_url, "SELECT source FROM changes WHERE revision = 2") == [(recorded,)]
 
 
 @pytest.fixture(scope="module")
