@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,23 +13,35 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import psycopg2
 import psycopg2.errors
 from flask import Flask, current_app
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, Index, UniqueConstraint, event, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from . import columns, deadline, sqlite
 from .deadline import time_limit
 from .errors import DatabaseUnavailable, DomainError, InvalidInput, one_line
-from .extensions import db
+from .extensions import Base, db
 
 # The server gives up before our deadline, so that a wait for a lock costs no connection.
 STATEMENT_LIMIT = 1200  # milliseconds
 LIMIT_STATEMENT = f"SET LOCAL statement_timeout = {STATEMENT_LIMIT}"
 ABANDONED_LIMIT = 5000  # milliseconds until the server undoes the transaction of a process that froze in it
+
+# What the databases say of values that a caller may have sent; the schemas find most of that first.
+ABOUT_VALUES = (
+    psycopg2.errors.CheckViolation,
+    psycopg2.errors.StringDataRightTruncation,
+    psycopg2.errors.NumericValueOutOfRange,
+    psycopg2.errors.DatetimeFieldOverflow,
+    psycopg2.errors.CharacterNotInRepertoire,
+    psycopg2.errors.UntranslatableCharacter,
+)
+SQLITE_ABOUT_VALUES = {"SQLITE_CONSTRAINT_CHECK", "SQLITE_TOOBIG"}
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +133,7 @@ def writing(by: Author) -> Iterator[Session]:
     The witnesses look at it before the commit; what they return runs after it.
 
     Raises:
-        InvalidInput: a constraint of the database refuses the caller's values.
+        InvalidInput: the database refuses the caller's values.
         DatabaseUnavailable: no answer in time, or a fault of the database; nothing was changed unless the commit itself
             was cut off.
     """
@@ -169,13 +182,33 @@ def refusal(error: SQLAlchemyError) -> DomainError:
 
 
 def _is_about_values(error: SQLAlchemyError) -> bool:
-    """Whether a statement of ours was refused for its values: a constraint, a length, a range, an encoding.
+    """Whether a statement of ours was refused for its values: a CHECK, a length, a range, an encoding, a taken name.
 
-    What a trigger stumbles over is the database's own fault.
+    What a trigger or function stumbles over is the database's own fault, and so is a column, key or reference that the
+    models do not know of.
     """
-    if not isinstance(error, DataError | IntegrityError):
+    if not isinstance(error, DBAPIError) or error.orig is None:
         return False
-    return "PL/pgSQL" not in (getattr(getattr(error.orig, "diag", None), "context", None) or "")
+    if isinstance(error.orig, sqlite3.Error):
+        code = getattr(error.orig, "sqlite_errorname", None)
+        return code in SQLITE_ABOUT_VALUES or (code == "SQLITE_CONSTRAINT_UNIQUE" and _is_declared(str(error.orig)))
+    if not isinstance(error.orig, psycopg2.Error) or error.orig.diag.context:  # of the trigger or function
+        return False
+    if isinstance(error.orig, psycopg2.errors.UniqueViolation):
+        return _is_declared(error.orig.diag.constraint_name)
+    return isinstance(error.orig, ABOUT_VALUES)
+
+
+def _is_declared(unique: str | None) -> bool:
+    """Whether the models declare this constraint or index; SQLite's message has its columns in place of its name."""
+    for table in Base.metadata.tables.values():
+        declared: list[UniqueConstraint | Index] = [index for index in table.indexes if index.unique]
+        declared += [constraint for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
+        for item in declared:
+            columns = ", ".join(f"{table.name}.{column.name}" for column in item.columns)
+            if unique in {item.name, f"UNIQUE constraint failed: {columns}"}:
+                return True
+    return False
 
 
 def lacks_schema(error: SQLAlchemyError) -> bool:

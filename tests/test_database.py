@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
 from dop_be import database
+from dop_be.access import service as tokens
 from dop_be.database import Author, reading, writing
 from dop_be.deadline import time_limit
 from dop_be.errors import DatabaseUnavailable, InvalidInput
@@ -201,6 +202,59 @@ def test_a_refused_value_is_told_without_the_row(make_app: Callable[..., Flask],
         session.execute(text("UPDATE system_settings SET maintenance_mode = 'none', maintenance_message = 'private'"))
     assert "ck_system_settings_maintenance_mode" in caught.value.detail
     assert "private" not in caught.value.detail
+
+
+OWNER = "ALTER TABLE api_tokens ADD owner integer DEFAULT 1"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [f"{OWNER} REFERENCES owners (id)"],
+        [f"{OWNER} REFERENCES owners (id) DEFERRABLE INITIALLY DEFERRED"],
+        [OWNER, "CREATE UNIQUE INDEX ix_owner ON api_tokens (owner)"],
+        [f"{OWNER} NOT NULL"],
+    ],
+    ids=["reference", "deferred", "unique", "null"],
+)
+def test_what_another_program_added_is_not_blamed_on_the_caller(
+    app: Flask, database_url: str, sql: Callable[..., Any], statements: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for statement in ("CREATE TABLE owners (id integer PRIMARY KEY)", *statements):
+        sql(statement)
+    if "NOT NULL" in statements[0] and database_url.startswith("sqlite"):  # which cannot drop a default
+        sql("CREATE TABLE log (id integer NOT NULL)")
+        sql("CREATE TRIGGER log AFTER INSERT ON api_tokens BEGIN INSERT INTO log VALUES (NULL); END")
+    elif "NOT NULL" in statements[0]:
+        sql("ALTER TABLE api_tokens ALTER owner DROP DEFAULT")
+    with app.app_context():
+        if "UNIQUE" in statements[-1]:
+            tokens.create("first", ["settings:read"], BY)
+        with pytest.raises(DatabaseUnavailable):
+            tokens.create("second", ["settings:read"], BY)
+    assert "constraint" in caplog.text
+
+
+def test_a_value_that_a_check_of_the_settings_refuses_is_the_callers(app: Flask, sql: Callable[..., Any]) -> None:
+    sql("ALTER TABLE system_settings ADD seats integer CHECK (seats < 9)")
+    with app.app_context(), pytest.raises(InvalidInput), writing(BY) as session:
+        session.execute(text("UPDATE system_settings SET seats = 10"))
+
+
+def test_a_name_that_two_give_at_once_is_the_callers(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "_free", lambda *_: None)  # as where the other commits just after that look
+    with app.app_context():
+        tokens.create("ci", ["settings:read"], BY)
+        with pytest.raises(InvalidInput):
+            tokens.create("ci", ["settings:read"], BY)
+
+
+@pytest.mark.parametrize("assignment", ["maintenance_mode = repeat('x', 17)", "revision = 10000000000"])
+def test_a_value_that_is_too_long_or_out_of_range_is_the_callers(
+    make_app: Callable[..., Flask], postgresql_url: str, assignment: str
+) -> None:
+    with make_app(postgresql_url).app_context(), pytest.raises(InvalidInput), writing(BY) as session:
+        session.execute(text(f"UPDATE system_settings SET {assignment}"))
 
 
 def test_a_write_to_a_database_without_tables_says_what_to_do(
