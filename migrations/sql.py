@@ -45,6 +45,12 @@ SOURCE = """CASE WHEN current_setting('dop_be.source', true) IN ('api', 'cli', '
 
 # Raises the version and announces it, once per changed row, since NOTIFY takes a lock of the whole cluster at commit.
 # A missing row of live_state is made again, near the number that it had: every change that is recorded has raised it.
+RAISE = """INSERT INTO @schema.live_state AS state (singleton, version)
+        VALUES (true, (SELECT coalesce(max(id), 0) + 2 FROM @schema.changes))
+        ON CONFLICT (singleton) DO UPDATE SET version = state.version + 1
+        RETURNING version INTO raised;
+        PERFORM pg_notify('dop_be', raised::text);"""
+
 RAISE_VERSION = """
 CREATE OR REPLACE FUNCTION @schema.raise_version() RETURNS trigger
 LANGUAGE plpgsql @definer AS $f$
@@ -52,11 +58,7 @@ DECLARE
     raised bigint;
 BEGIN
     IF TG_OP <> 'UPDATE' OR to_jsonb(NEW) <> to_jsonb(OLD) THEN
-        INSERT INTO @schema.live_state AS state (singleton, version)
-        VALUES (true, (SELECT coalesce(max(id), 0) + 2 FROM @schema.changes))
-        ON CONFLICT (singleton) DO UPDATE SET version = state.version + 1
-        RETURNING version INTO raised;
-        PERFORM pg_notify('dop_be', raised::text);
+        @raise
     END IF;
     RETURN NULL;
 END $f$
@@ -108,11 +110,16 @@ BEGIN
 END $f$
 """
 
+# The stack tells who deletes, whatever a session has set. The owner of a table can still disable its triggers.
 REFUSE = """
 CREATE OR REPLACE FUNCTION @schema.refuse_change() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $f$
+DECLARE
+    stack text;
 BEGIN
-    IF TG_OP = 'DELETE' AND TG_TABLE_NAME = 'changes' AND current_setting('dop_be.pruning', true) = 'yes' THEN
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    IF TG_OP = 'DELETE' AND TG_TABLE_NAME = 'changes'
+        AND strpos(stack, ' @schema.prune_changes(timestamp with time zone,integer) ') > 0 THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% is refused on %', TG_OP, TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';
@@ -173,9 +180,10 @@ def execute_in_schema(statement: str) -> None:
     """Run a statement on PostgreSQL with `@schema` replaced by the schema that new tables go to, also with --sql.
 
     `@definer` is replaced by what a function needs that runs as its owner, whatever the session has set; `@source` by
-    the source of a change.
+    the source of a change, `@raise` by the statements that raise the version.
     """
-    statement = statement.replace("@definer", DEFINER).replace("@source", SOURCE)
+    for name, text in (("@definer", DEFINER), ("@source", SOURCE), ("@raise", RAISE)):
+        statement = statement.replace(name, text)
     op.execute(
         f"DO $do$ BEGIN EXECUTE replace($sql${statement}$sql$, '@schema', quote_ident(current_schema())); END $do$"
     )

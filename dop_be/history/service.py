@@ -11,7 +11,7 @@ from typing import Any
 from flask import current_app
 from marshmallow import ValidationError, fields
 from marshmallow.validate import Length, Regexp
-from sqlalchemy import delete, func, insert, literal, or_, select, text
+from sqlalchemy import Select, and_, delete, func, insert, literal, not_, or_, select, text
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import Session
 
@@ -176,32 +176,46 @@ def _has_member(column: Any, name: str) -> Any:
 
 
 def prune(before: datetime, by: Author) -> int:
-    """Delete the entries from before a moment, in batches; return how many there were. It is itself recorded.
+    """Delete the entries from before a moment, in batches; return how many there were. Each batch is itself recorded.
+
+    The newest revision of the settings stays, from which their numbers go on, and so does what recorded a pruning.
 
     Raises:
+        InvalidInput: the moment has not come yet.
         DatabaseUnavailable: the database does not answer, or this role may not; batches that are done stay done.
     """
-    total, told = 0, {"history": {"from": f"before {timestamp(before)}", "to": None}}
-    while True:
+    if before > datetime.now(UTC):
+        raise InvalidInput({"before": ["Expected a date that has passed."]})
+    total, deleted = 0, BATCH
+    while deleted == BATCH:
         with writing(by) as session:
-            deleted = _prune(session, before, told if total == 0 else None)
+            deleted = _prune(session, before)
         total += deleted
-        if deleted < BATCH:
-            logger.info("history pruned", extra={"before": timestamp(before), "entries": total, "actor": by.actor})
-            return total
+    logger.info("history pruned", extra={"before": timestamp(before), "entries": total, "actor": by.actor})
+    return total
 
 
-def _prune(session: Session, before: datetime, told: dict[str, Any] | None) -> int:
+def _prune(session: Session, before: datetime) -> int:
     if session.get_bind().dialect.name == "postgresql":
-        call = text("SELECT prune_changes(:before, :most, :tell)")
-        return int(session.scalar(call, {"before": before, "most": BATCH, "tell": told is not None}) or 0)
-    prunable = or_(Change.kind != "settings", Change.revision.is_not(None))  # earlier prunings are not
-    oldest = select(Change.id).where(Change.changed_at < before, prunable).order_by(Change.id).limit(BATCH)
+        call = text("SELECT prune_changes(:before, :most)")
+        return int(session.scalar(call, {"before": before, "most": BATCH}) or 0)
+    doomed = session.scalars(_prunable(before)).all()
+    if not doomed:
+        return 0
+    entries = f"{len(doomed)} {'entry' if len(doomed) == 1 else 'entries'}"
+    record(session, "settings", None, {"history": f"{entries} from before {timestamp(before)}"}, None)
     guard = session.scalar(text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": SQLITE_GUARD})
     session.execute(text(f'DROP TRIGGER IF EXISTS "{SQLITE_GUARD}"'))
-    if told is not None and session.scalar(oldest) is not None:
-        record(session, "settings", None, {"history": told["history"]["from"]}, None)
-    deleted = session.execute(delete(Change).where(Change.id.in_(oldest)))
+    session.execute(delete(Change).where(Change.id.in_(doomed)))
     if guard is not None:
         session.execute(text(guard))
-    return int(deleted.rowcount)  # type: ignore[attr-defined]  # a DELETE's result has it
+    return len(doomed)
+
+
+def _prunable(before: datetime) -> Select[int]:
+    """Return the query for the oldest entries that may go, as prune_changes has it on PostgreSQL."""
+    newest = select(func.max(Change.revision)).scalar_subquery()
+    older = or_(Change.revision.is_(None), Change.revision < newest)
+    gone = and_(_has_member(Change.changes, "history"), not_(_has_member(Change.changes, "is_maintain")))
+    pruning = and_(Change.kind == "settings", Change.revision.is_(None), gone)
+    return select(Change.id).where(Change.changed_at < before, older, not_(pruning)).order_by(Change.id).limit(BATCH)

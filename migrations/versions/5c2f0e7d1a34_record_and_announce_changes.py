@@ -49,36 +49,37 @@ BEGIN
     RETURN NEW;
 END $f$
 """
-# Deletes old entries, but not those of earlier prunings; records that with its first batch. Raising the version
-# makes it wait for other writers.
+# Deletes the oldest entries and records how many. It keeps what earlier prunings recorded, and the newest revision, from
+# which the numbers go on. Raising the version makes it wait for other writers first.
 PRUNE = """
-CREATE OR REPLACE FUNCTION @schema.prune_changes(moment timestamptz, most integer, tell boolean) RETURNS bigint
+CREATE OR REPLACE FUNCTION @schema.prune_changes(moment timestamptz, most integer) RETURNS bigint
 LANGUAGE plpgsql @definer AS $f$
 DECLARE
+    next bigint;
+    newest integer;
     deleted bigint;
+    raised bigint;
 BEGIN
-    IF tell AND EXISTS (
-        SELECT FROM @schema.changes WHERE changed_at < moment AND (kind <> 'settings' OR revision IS NOT NULL)
-    ) THEN
-        INSERT INTO @schema.live_state AS state (singleton, version) VALUES (true, 1)
-        ON CONFLICT (singleton) DO UPDATE SET version = state.version + 1;
+    @raise
+    SELECT max(id) + 1, max(revision) INTO next, newest FROM @schema.changes;
+    DELETE FROM @schema.changes WHERE id IN (
+        SELECT id FROM @schema.changes
+        WHERE changed_at < moment AND coalesce(revision < newest, true)
+            AND NOT (kind = 'settings' AND revision IS NULL AND changes ? 'history' AND NOT changes ? 'is_maintain')
+        ORDER BY id LIMIT most
+    );
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    IF deleted > 0 THEN
         INSERT INTO @schema.changes
             (id, kind, action, changed_at, changed_by, database_user, source, reason, changes)
-        SELECT max(id) + 1, 'settings', 'delete', clock_timestamp(),
+        VALUES (next, 'settings', 'delete', clock_timestamp(),
             left(coalesce(nullif(current_setting('dop_be.actor', true), ''), session_user), 200), session_user,
             @source,
             nullif(current_setting('dop_be.reason', true), ''),
             jsonb_build_object('history', jsonb_build_object(
-                'from', 'before ' || to_char(moment, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'to', null))
-        FROM @schema.changes;
+                'from', deleted || CASE deleted WHEN 1 THEN ' entry' ELSE ' entries' END || ' from before '
+                    || to_char(moment, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'to', null)));
     END IF;
-    PERFORM set_config('dop_be.pruning', 'yes', true);
-    DELETE FROM @schema.changes WHERE id IN (
-        SELECT id FROM @schema.changes
-        WHERE changed_at < moment AND (kind <> 'settings' OR revision IS NOT NULL) ORDER BY id LIMIT most
-    );
-    GET DIAGNOSTICS deleted = ROW_COUNT;
-    PERFORM set_config('dop_be.pruning', '', true);
     RETURN deleted;
 END $f$
 """
@@ -86,7 +87,7 @@ OWN_FUNCTIONS = (
     "raise_version()",
     "record_change()",
     "count_revision()",
-    "prune_changes(timestamptz, integer, boolean)",
+    "prune_changes(timestamptz, integer)",
 )
 # What the first version made, whose database may be taken over.
 OLD_FUNCTIONS = (

@@ -103,7 +103,7 @@ def test_only_the_migrating_role_prunes_the_history(platform: Cluster, make_app:
         "INSERT INTO system_settings DEFAULT VALUES",
         "UPDATE live_state SET version = 1",
         "DELETE FROM api_tokens",
-        "SELECT prune_changes(now(), 10, true)",
+        "SELECT prune_changes(now(), 10)",
         "CREATE FUNCTION left(text, integer) RETURNS text LANGUAGE sql AS 'SELECT $1'",
         "CREATE TABLE other (id int)",
         "UPDATE alembic_version SET version_num = 'x'",

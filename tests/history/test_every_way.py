@@ -8,12 +8,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg2
+import psycopg2.errors
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
 
 from dop_be.access import service as access
 from dop_be.database import Author
+from dop_be.history import service as history
 
 from ..conftest import ADMIN
 from ..postgres import execute
@@ -171,22 +174,100 @@ def test_the_command_line_shows_every_kind(busy: FlaskClient, cli: FlaskCliRunne
     assert shown["changes"] == changes(busy, "limit=200")
 
 
+def prune(cli: FlaskCliRunner, *words: str, before: str = "") -> str:
+    moment = before or datetime.now(UTC).isoformat()
+    return str(cli.invoke(args=["history", "prune", "--before", moment, *words]).stdout)
+
+
 def test_prune_shortens_the_history_and_is_recorded(busy: FlaskClient, cli: FlaskCliRunner) -> None:
-    before = len(changes(busy, "limit=200"))
-    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
-    result = cli.invoke(args=["history", "prune", "--before", tomorrow, "--reason", "the law"])
-    assert result.stdout == f"deleted {before} entries of the history\n"
-    [entry] = changes(busy)
-    assert (entry["action"], entry["reason"], list(entry["changes"])) == ("delete", "the law", ["history"])
-    assert cli.invoke(args=["history", "prune", "--before", tomorrow]).stdout == "deleted 0 entries of the history\n"
-    assert changes(busy) == [entry]
-    assert (
-        busy.patch(f"{API}/settings", json={"maintenance_message": "x"}, headers={**ADMIN, "If-Match": "*"}).status_code
-        == 200
-    )
+    before = changes(busy, "limit=200")
+    moment = datetime.now(UTC).isoformat(timespec="microseconds")
+    assert prune(cli, "--reason", "the law", before=moment) == f"deleted {len(before) - 1} entries of the history\n"
+    entry, kept = changes(busy)
+    assert (entry["id"], entry["action"], entry["reason"]) == (before[0]["id"] + 1, "delete", "the law")
+    said = f"{len(before) - 1} entries from before {moment.replace('+00:00', 'Z')}"
+    assert entry["changes"] == {"history": {"from": said, "to": None}}
+    assert kept == next(entry for entry in before if entry["revision"])
+    assert prune(cli) == "deleted 0 entries of the history\n"
+    assert changes(busy) == [entry, kept]
+    headers = {**ADMIN, "If-Match": "*"}
+    changed = busy.patch(f"{API}/settings", json={"maintenance_message": "x"}, headers=headers)
+    assert changed.status_code == 200
     newest = changes(busy)[0]
-    assert (newest["id"], newest["revision"]) == (entry["id"] + 1, 5)
+    assert (newest["id"], newest["revision"]) == (entry["id"] + 1, kept["revision"] + 1)
     assert cli.invoke(args=["settings", "restore", "2"]).exit_code == 2
+    assert cli.invoke(args=["settings", "restore", str(kept["revision"])]).exit_code == 0
+
+
+def test_a_pruning_in_batches_records_each(
+    busy: FlaskClient, cli: FlaskCliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "BATCH", 3)
+    before = len(changes(busy, "limit=200")) - 1
+    assert prune(cli) == f"deleted {before} entries of the history\n"
+    told = [entry["changes"]["history"]["from"] for entry in changes(busy) if "history" in entry["changes"]]
+    assert sum(int(text.split()[0]) for text in told) == before
+    assert len(told) == -(-before // 3)
+
+
+def test_the_numbers_go_on_after_a_pruning_though_the_row_is_inserted_anew(
+    client: FlaskClient, cli: FlaskCliRunner, sql: Callable[..., Any]
+) -> None:
+    for message in ("a", "b"):
+        assert cli.invoke(args=["settings", "set", f"maintenance_message={message}"]).exit_code == 0
+    prune(cli)
+    sql("DELETE FROM system_settings")
+    sql("INSERT INTO system_settings (is_maintain) VALUES (false)")
+    assert cli.invoke(args=["settings", "set", "maintenance_message=c"]).exit_code == 0
+    numbers = [entry["revision"] for entry in changes(client) if entry["revision"]]
+    assert numbers == sorted(set(numbers), reverse=True)
+    assert numbers[-1] == 3
+    assert numbers[0] > 3
+
+
+def test_a_pruning_is_announced_and_makes_a_missing_version_again(postgresql_url: str) -> None:
+    execute(postgresql_url, *["UPDATE system_settings SET is_maintain = NOT is_maintain"] * 6)
+    execute(postgresql_url, "SET session_replication_role = replica; DELETE FROM live_state")
+    listener = psycopg2.connect(postgresql_url)
+    try:
+        listener.autocommit = True
+        listener.cursor().execute("LISTEN dop_be")
+        execute(postgresql_url, "SELECT prune_changes(now(), 3)")
+        listener.cursor().execute("SELECT 1")
+        assert [notify.payload for notify in listener.notifies] == ["9"]
+    finally:
+        listener.close()
+    assert execute(postgresql_url, "SELECT version FROM live_state") == [(9,)]
+
+
+def test_a_row_that_was_deleted_is_pruned_and_a_pruning_is_not(postgresql_url: str) -> None:
+    execute(postgresql_url, "ALTER TABLE system_settings ADD history text DEFAULT 'x'")
+    execute(postgresql_url, "DELETE FROM system_settings", "INSERT INTO system_settings DEFAULT VALUES")
+    for _ in range(2):
+        execute(postgresql_url, "SELECT prune_changes(clock_timestamp(), 10)")
+    rows = execute(postgresql_url, "SELECT action, revision FROM changes ORDER BY id")
+    assert rows == [("insert", 2), ("delete", None)]
+
+
+NAMESAKE = """
+CREATE FUNCTION pg_temp.prune_changes(timestamptz, integer) RETURNS void LANGUAGE plpgsql
+AS $$ BEGIN DELETE FROM public.changes; END $$;
+SELECT pg_temp.prune_changes(now(), 1)
+"""
+
+
+@pytest.mark.parametrize("statement", ["SET dop_be.pruning = 'yes'; DELETE FROM changes", NAMESAKE])
+def test_nothing_but_prune_deletes_entries(postgresql_url: str, statement: str) -> None:
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="DELETE is refused on changes"):
+        execute(postgresql_url, statement)
+
+
+def test_prune_needs_a_date_that_has_passed(cli: FlaskCliRunner, client: FlaskClient) -> None:
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    result = cli.invoke(args=["history", "prune", "--before", tomorrow])
+    assert result.exit_code == 2
+    assert result.output.strip().endswith("Expected a date that has passed.")
+    assert len(changes(client)) == 1
 
 
 @pytest.mark.parametrize("moment", ["yesterday", "2026-13-01", ""])
