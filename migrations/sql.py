@@ -132,6 +132,12 @@ def is_postgresql() -> bool:
     return bool(op.get_context().dialect.name == "postgresql")
 
 
+def fix_output() -> None:
+    """Have PostgreSQL write values in this revision as the functions do, whatever the role has set."""
+    for name, value in OUTPUT.items():
+        op.execute(f"SET LOCAL {name} = '{value}'")
+
+
 def find_uuid_ossp(operations: Any) -> None:
     """Make `new_uuid()` found for the rest of this revision, whatever schema the extension is in; pass `op`."""
     if operations.get_context().dialect.name == "postgresql":

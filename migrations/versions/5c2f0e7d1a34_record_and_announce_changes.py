@@ -9,6 +9,9 @@ needs and is announced on the channel `dop_be`. On PostgreSQL triggers write bot
 application does.
 """
 
+import json
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
@@ -95,11 +98,9 @@ OLD_FUNCTIONS = (
     "live_state_announce",
 )  # fmt: skip
 
-# The settings as they are when the record begins, or begins again after a downgrade.
-FIRST_VALUES = (
-    "jsonb_build_object('is_maintain', is_maintain,"
-    " 'maintenance_mode', maintenance_mode, 'maintenance_message', maintenance_message)"
-)
+# The settings as they are when the record begins, or begins again after a downgrade: every column that there is by then.
+FIRST_VALUES = f"to_jsonb(system_settings) - string_to_array('{DERIVED}', ' ')"
+# For another hand to run on SQLite, which cannot list the columns: those of the first revisions.
 SQLITE_FIRST_VALUES = (
     "json_object('is_maintain', json(CASE WHEN is_maintain THEN 'true' ELSE 'false' END),"
     " 'maintenance_mode', maintenance_mode, 'maintenance_message', maintenance_message)"
@@ -121,6 +122,7 @@ def upgrade() -> None:
     if sql.is_postgresql():
         forget_first_version()
         op.execute(CONTINUE)
+        sql.fix_output()
         op.execute(FIRST_ENTRY.format(by="session_user", user="session_user", values=FIRST_VALUES))
         for function in (sql.RAISE_VERSION, sql.RECORD_CHANGE, sql.REFUSE, COUNT_REVISION, PRUNE):
             sql.execute_in_schema(function)
@@ -135,7 +137,7 @@ def upgrade() -> None:
         guard("live_state", "DELETE OR TRUNCATE")
     else:
         op.execute(CONTINUE)
-        op.execute(FIRST_ENTRY.format(by="'migration'", user="NULL", values=SQLITE_FIRST_VALUES))
+        begin_on_sqlite()
         for verb in ("UPDATE", "DELETE"):
             op.execute(
                 f"CREATE TRIGGER changes_no_{verb} BEFORE {verb} ON changes"
@@ -143,8 +145,30 @@ def upgrade() -> None:
             )
 
 
+def begin_on_sqlite() -> None:
+    """Write the first entry from the row as Python reads it: SQLite's own JSON keeps 15 digits of a number."""
+    if op.get_context().as_sql:
+        op.execute(FIRST_ENTRY.format(by="'migration'", user="NULL", values=SQLITE_FIRST_VALUES))
+        return
+    bind = op.get_bind()
+    types = {column["name"]: column["type"] for column in sa.inspect(bind).get_columns("system_settings")}
+    if row := bind.exec_driver_sql("SELECT * FROM system_settings").mappings().first():
+        kept = {name: as_json(row[name], types[name]) for name in row if name not in DERIVED.split()}
+        entry = sa.text(FIRST_ENTRY.format(by="'migration'", user="NULL", values=":kept"))
+        op.execute(entry.bindparams(kept=json.dumps(kept)))
+
+
+def as_json(value: Any, kind: Any) -> Any:
+    """Return a value of SQLite's as the API shows one of that type."""
+    if isinstance(kind, sa.Boolean) and value is not None:
+        return bool(value)
+    if isinstance(kind, sa.DateTime) and isinstance(value, str):
+        return f"{value.replace(' ', 'T')}Z"  # it is kept in UTC, without an offset
+    return value.hex() if isinstance(value, bytes) else value
+
+
 def create_tables() -> None:
-    json = sa.JSON().with_variant(JSONB(), "postgresql")
+    any_json = sa.JSON().with_variant(JSONB(), "postgresql")
     sql.create_table(
         "changes",
         sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -158,8 +182,8 @@ def create_tables() -> None:
         sa.Column("source", sa.String(16), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("request_id", sa.Text(), nullable=True),
-        sa.Column("changes", json, nullable=False),
-        sa.Column("values", json, nullable=True),
+        sa.Column("changes", any_json, nullable=False),
+        sa.Column("values", any_json, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_changes")),
     )
     for columns in (["revision"], ["kind", "id"], ["key", "id"], ["changed_by", "id"], ["kind", "changed_by", "id"]):

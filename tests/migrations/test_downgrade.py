@@ -115,3 +115,38 @@ def test_a_row_inserted_anew_by_the_older_release_takes_the_defaults_of_what_was
     steps(newer, newer.url, "downgrade")
     run_sql(older.url, "DELETE FROM system_settings", "INSERT INTO system_settings (is_maintain) VALUES (true)")
     assert re.search(r"^seats +10$", steps(newer, newer.url, "upgrade", "settings show"), re.MULTILINE)
+
+
+EVERY_KIND = [
+    "flag: Mapped[bool | None] = mapped_column()",
+    "seats: Mapped[int] = mapped_column(server_default=text('10'))",
+    "ratio: Mapped[float] = mapped_column(server_default=text('0.5'))",
+    "price: Mapped[Decimal | None] = mapped_column(ExactNumeric(10, 2))",
+    "day: Mapped[date | None] = mapped_column()",
+    "at: Mapped[datetime | None] = mapped_column(UtcDateTime)",
+    "motd: Mapped[str | None] = mapped_column(String(80))",
+]
+
+
+def test_every_setting_that_there_was_when_the_record_began_again_is_restored(older: Tree) -> None:
+    """They were changed while nothing was recorded, by a session that prints fewer digits."""
+    add_settings(older, *EVERY_KIND)
+    steps(older, older.url, "upgrade")
+    revise(older, "add settings of every kind")
+    shown = "flag=true price=12.50 day=2026-02-03 at=2026-02-03T04:05:06.789Z motd=kept"
+    steps(older, older.url, "upgrade", f"settings set {shown}")
+    older.run("flask", "db", "downgrade", "4b47f7895f36")
+    name = older.url.rpartition("/")[2]
+    if older.url.startswith("postgresql"):
+        execute(older.url, f'ALTER DATABASE "{name}" SET extra_float_digits = 0')
+    run_sql(older.url, "UPDATE system_settings SET ratio = 0.30000000000000004, seats = 7, revision = 3")
+    steps(older, older.url, "upgrade")
+    if older.url.startswith("postgresql"):
+        execute(older.url, f'ALTER DATABASE "{name}" RESET extra_float_digits')
+    before = steps(older, older.url, "settings show")
+    changed = "flag=null seats=8 ratio=1 price=1 day=null at=null motd=null"
+    steps(older, older.url, f"settings set {changed}", "settings restore 3")
+    after = steps(older, older.url, "settings show")
+    assert "0.30000000000000004" in after
+    other = re.compile(r"^(revision|updated_).*\n", re.MULTILINE)
+    assert other.sub("", after) == other.sub("", before)
