@@ -50,7 +50,7 @@ class RevisionConflict(DomainError):
 
 
 class ChangedSince(DomainError):
-    """A revision cannot be undone: `fields` were changed again by later ones."""
+    """A revision cannot be undone: `fields` were changed again since then."""
 
     status, code = HTTPStatus.CONFLICT, "changed_since"
 

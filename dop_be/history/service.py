@@ -11,7 +11,7 @@ from typing import Any
 from flask import current_app
 from marshmallow import ValidationError, fields
 from marshmallow.validate import Length, Regexp
-from sqlalchemy import Select, and_, delete, func, insert, literal, not_, or_, select, text
+from sqlalchemy import Select, and_, case, delete, func, insert, literal, not_, or_, select, text
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import Session
 
@@ -164,11 +164,14 @@ def knows(session: Session, kind: str, key: str) -> bool:
     return session.scalar(found) is not None
 
 
-def changed_since(session: Session, identifier: int, names: Iterable[str]) -> list[str]:
+def changed_since(session: Session, identifier: int, names: Iterable[str]) -> set[str]:
     """Return which of these settings were changed by entries after the one with this id."""
     has = func.jsonb_exists if session.get_bind().dialect.name == "postgresql" else _has_member
-    later = select(literal(1)).where(Change.kind == "settings", Change.id > identifier).limit(1)
-    return [name for name in names if session.scalar(later.where(has(Change.changes, name)))]
+    asked = [func.max(case((has(Change.changes, name), 1), else_=0)).label(name) for name in names]
+    if not asked:
+        return set()
+    found = session.execute(select(*asked).where(Change.kind == "settings", Change.id > identifier)).mappings().one()
+    return {name for name, changed in found.items() if changed}
 
 
 def _has_member(column: Any, name: str) -> Any:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask import Flask
+from marshmallow import ValidationError
 from sqlalchemy import func, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
@@ -72,20 +73,22 @@ def undo(revision: int, by: Author, *, expected: Collection[int] | None = None) 
 
     Raises:
         NotFound: there is no such revision.
-        ChangedSince: later revisions changed some of it again.
+        ChangedSince: some of it was changed again, by later revisions or unrecorded.
         InvalidInput: the values from before it are not valid by today's rules.
         RevisionConflict, SettingsMissing, DatabaseUnavailable: as for `change`.
     """
 
-    def wanted(session: Session, _now: Values) -> tuple[Values, list[str]]:
+    def wanted(session: Session, now: Values) -> tuple[Values, list[str]]:
         entry = _entry(session, revision)
-        former = {name: sides["from"] for name, sides in entry.changes.items() if name not in SWITCH}
-        if fields := history.changed_since(session, entry.id, sorted(former)):
+        changes = {name: sides for name, sides in entry.changes.items() if name not in SWITCH}
+        today = changes.keys() & {column.key for column in WRITABLE}
+        moved = {name for name in today if not _still(name, changes[name]["to"], now)}
+        if fields := sorted(moved | history.changed_since(session, entry.id, today)):
             raise ChangedSince(
-                f"Later revisions changed {', '.join(fields)} again: restore a revision, or set what you want.",
+                f"Changed again since then: {', '.join(fields)}. Restore a revision, or set what you want.",
                 fields=fields,
             )
-        return _checked(former)
+        return _checked({name: sides["from"] for name, sides in changes.items()})
 
     return _change(wanted, by, expected)
 
@@ -97,6 +100,19 @@ def _entry(session: Session, revision: int) -> Row[Any]:
     if found is None:
         raise NotFound(f"There is no revision {revision}.")
     return found
+
+
+def _still(name: str, recorded: Any, now: Values) -> bool:
+    """Whether a setting may still have the value that was recorded; it has not where a writer went round the record.
+
+    A value that is invalid by today's rules, which only SQL can have stored, is taken to be still there.
+    """
+    if recorded is None:
+        return now[name] is None
+    try:
+        return bool(FIELDS[name].deserialize(history.as_sent(FIELDS[name], recorded)) == now[name])
+    except ValidationError:
+        return True
 
 
 def _checked(recorded: Values) -> tuple[Values, list[str]]:

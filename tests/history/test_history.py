@@ -13,9 +13,13 @@ import psycopg2.errors
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from werkzeug.test import TestResponse
 
+from dop_be.database import Author, writing
+from dop_be.extensions import db
+from dop_be.history.service import changed_since
 from dop_be.live import Live
 from dop_be.settings.models import SHOWN, WRITABLE
 
@@ -372,3 +376,25 @@ def test_a_downgrade_and_an_upgrade_keep_the_history(app: Flask, client: FlaskCl
     assert body(patch(client, {"is_maintain": False}))["revision"] == 4
     with pytest.raises(DBAPIError, match="refused"):
         sql("DELETE FROM changes")
+
+
+def test_a_setting_that_is_gone_does_not_block_an_undo(client: FlaskClient, sql: Sql) -> None:
+    for number in (2, 3):
+        changed = json.dumps({"ghost": {"from": number, "to": number + 1}})
+        sql(
+            "INSERT INTO changes (id, kind, revision, action, changed_at, changed_by, source, changes)"
+            f" SELECT {number}, 'settings', {number}, 'update', changed_at, 'ada', 'sql', '{changed}'"
+            " FROM changes WHERE id = 1"
+        )
+    answer = go_back(client, "undo", 2)
+    assert answer.status_code == 200
+    assert body(answer)["undone"] == {"revision": 2, "changed": [], "gone": ["ghost"]}
+
+
+def test_undo_looks_through_the_later_entries_once(app: Flask, sql: Sql) -> None:
+    with app.app_context(), writing(Author("ada", "cli")) as session:
+        asked: list[str] = []
+        event.listen(db.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+        assert changed_since(session, 0, ["is_maintain", "maintenance_mode", "maintenance_message"]) == set()
+        assert changed_since(session, 0, []) == set()
+    assert len([statement for statement in asked if "FROM changes" in statement]) == 1

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from ..migrations.models import run_sql
+
 # Runs steps: a PATCH for an object, else `restore N`, `undo N` or SQL; prints each answer, and the history at the end.
 TALK = """
 import json, sys
@@ -80,6 +82,16 @@ def test_undo_names_what_later_revisions_changed_again(talk: Callable[..., Any])
     assert said["now"]["revision"] == 4
 
 
+def test_undo_names_what_was_changed_unrecorded(talk: Callable[..., Any], empty_database_url: str) -> None:
+    talk({"motd": "two", "seats": 2, "ratio": 0.1})
+    around = "SET session_replication_role = replica; " if empty_database_url.startswith("postgresql") else ""
+    run_sql(empty_database_url, f"{around}UPDATE system_settings SET seats = 3")
+    said = talk("undo 2")
+    status, body = said["answers"][-1]
+    assert (status, body["code"], body["fields"]) == (409, "changed_since", ["seats"])
+    assert (said["now"]["revision"], said["now"]["seats"], said["now"]["motd"]) == (2, 3, "two")
+
+
 def test_an_undo_can_be_undone(talk: Callable[..., Any]) -> None:
     said = talk({"motd": "two"}, "undo 2", "undo 3")
     assert [status for status, _ in said["answers"]] == [200, 200, 200]
@@ -109,6 +121,6 @@ def test_the_shell_says_what_was_done(run: Callable[..., str], talk: Callable[..
     )
     assert run("-m", "flask", "settings", "restore", "2") == "revision 4: motd: null -> two, seats: 10 -> 2\n"
     assert run("-m", "flask", "settings", "restore", "2") == "revision 4: nothing to change\n"
-    assert "Later revisions changed motd, seats again" in run("-m", "flask", "settings", "undo", "3", code=2)
+    assert "Changed again since then: motd, seats." in run("-m", "flask", "settings", "undo", "3", code=2)
     assert "There is no revision 99" in run("-m", "flask", "settings", "undo", "99", code=2)
     assert "# oops" in run("-m", "flask", "settings", "history")
