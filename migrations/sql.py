@@ -119,7 +119,7 @@ DECLARE
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT;
     IF TG_OP = 'DELETE' AND TG_TABLE_NAME = 'changes'
-        AND strpos(stack, ' @schema.prune_changes(timestamp with time zone,integer) ') > 0 THEN
+        AND strpos(stack, format(' %I.prune_changes(timestamp with time zone,integer) ', TG_TABLE_SCHEMA)) > 0 THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% is refused on %', TG_OP, TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';

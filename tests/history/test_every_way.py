@@ -20,6 +20,7 @@ from dop_be.history import service as history
 
 from ..conftest import ADMIN
 from ..postgres import execute
+from ..shared import migrate
 
 API = "/api/v1"
 START = (datetime.now(UTC) + timedelta(days=400)).replace(microsecond=0).isoformat()
@@ -247,6 +248,17 @@ def test_a_row_that_was_deleted_is_pruned_and_a_pruning_is_not(postgresql_url: s
         execute(postgresql_url, "SELECT prune_changes(clock_timestamp(), 10)")
     rows = execute(postgresql_url, "SELECT action, revision FROM changes ORDER BY id")
     assert rows == [("insert", 2), ("delete", None)]
+
+
+def test_prune_works_in_a_schema_with_any_name(own_postgresql: str) -> None:
+    name = own_postgresql.rpartition("/")[2]
+    execute(own_postgresql, """CREATE SCHEMA "It's mine\"""")
+    execute(own_postgresql, f"""ALTER DATABASE "{name}" SET search_path = "It's mine\"""")
+    migrate(own_postgresql)
+    execute(own_postgresql, *["UPDATE system_settings SET is_maintain = NOT is_maintain"] * 2)
+    assert execute(own_postgresql, "SELECT prune_changes(now(), 10)") == [(2,)]
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        execute(own_postgresql, "DELETE FROM changes")
 
 
 NAMESAKE = """
