@@ -26,19 +26,18 @@ def everywhere(port: int) -> list[str]:
 settings = Config.from_env_or_exit()  # read in the master: a bad value stops the start at once
 wsgi_app = "wsgi:app"
 bind = everywhere(settings.PORT) if settings.PORT else f"127.0.0.1:{DEFAULT_PORT}"
-# One serves while the other is recycled or killed; more only for more CPU, at some 75 MB each.
+# One serves while the other is killed; more only for more CPU, at some 30 MB each.
 workers = settings.WEB_CONCURRENCY
 # sync closes connections and stalls; gevent costs a quarter less, but stalls on SQLite's locks
 worker_class = "gthread"
 threads = 4  # a write that waits for the database leaves three for reads
 http_parser = "python"  # the C parser at hand costs an eighth less, but lets bare LF and folded headers pass
-preload_app = False  # workers load by themselves, so that a reload (HUP) takes new code
+preload_app = True  # workers share what is loaded, and a killed one's successor serves at once
 timeout = 30  # seconds without a sign of life until a worker is killed; no request of ours takes more than 2
 graceful_timeout = 20  # a running request may end; platforms kill at 25 to 30
 keepalive = 95  # longer than the 90 s for which routers keep idle connections: the router closes first, without a race
-max_requests = 100_000  # a leak in some library never grows for ever
-max_requests_jitter = 10_000  # the workers do not recycle at once
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # the heartbeat file blocks on no disk
+limit_request_line = 8190  # some proxies append the visitor's path to their question
 # By default a client's SCRIPT_NAME header takes "/gate" off the path wherever the proxy passes it on.
 forwarder_headers = ""
 # TRUSTED_PROXY_HOPS tells the scheme; here a client's X-Forwarded-Ssl would make a 400.
@@ -48,8 +47,12 @@ loglevel = settings.LOG_LEVEL.lower()
 
 
 def on_starting(server: Any) -> None:
-    """End where wsgi.py refuses to start, and say once, in the master, what a copied .env.example leaves out."""
-    server.APP_LOAD_ERROR = 2  # a worker's exit code with which gunicorn ends instead of starting another one
+    """Let HUP only restart the workers, and say once what a copied .env.example leaves out.
+
+    What is preloaded stays as it is, so that a configuration read anew would fit it no more; a broken one would end the
+    master, and the service with it.
+    """
+    server.app.reload = lambda: server.log.info("HUP takes neither new code nor a new configuration: use USR2")
     if settings.ADMIN_TOKEN is None:
         server.log.warning(
             "ADMIN_TOKEN is not set: over HTTP nothing can be changed but with a token made by `flask tokens create`"
@@ -62,6 +65,6 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Close what the watcher holds; a worker that failed to load has no application."""
+    """Close what the watcher holds; a worker that failed before it took the application has none."""
     if getattr(worker, "wsgi", None) is not None:
         worker.wsgi.extensions["live"].stop()

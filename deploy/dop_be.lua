@@ -13,6 +13,21 @@ local ASKED = {
 -- visitor could open a gate that fails open.
 local LONGEST = 1000
 
+-- Up to four bypass cookies, since another host of the domain may have planted one before the visitor's own.
+local MOST_BYPASSES = 4
+
+local function bypasses(cookies)
+    local found = {}
+    for _, value in pairs(cookies or {}) do
+        for token in (";" .. value):gmatch(";[ \t]*maintenance_bypass=(dop_[%w_]+)") do
+            if #found < MOST_BYPASSES and #token <= LONGEST then
+                found[#found + 1] = "maintenance_bypass=" .. token
+            end
+        end
+    end
+    return #found > 0 and { table.concat(found, "; ") } or nil
+end
+
 local function question(txn)
     local theirs = txn.http:req_get_headers()
     local headers = { ["x-forwarded-method"] = { txn.sf:method():sub(1, LONGEST) } }
@@ -22,10 +37,7 @@ local function question(txn)
             headers[name] = { value }
         end
     end
-    local token = txn.sf:req_cook("maintenance_bypass")
-    if token ~= "" and #token <= LONGEST then
-        headers["cookie"] = { "maintenance_bypass=" .. token }
-    end
+    headers["cookie"] = bypasses(theirs["cookie"])
     return headers
 end
 

@@ -76,7 +76,10 @@ class Server:
 
     def workers(self) -> list[int]:
         """The processes that this one started."""
-        return [int(child) for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+        return children(self.pid)
+
+    def ended(self) -> bool:
+        return self._process.poll() is not None
 
     def stop(self, sent: signal.Signals = signal.SIGTERM, seconds: float = 30.0) -> int:
         """Ask the process to end, and wait; its exit code. Stopping again does nothing.
@@ -101,6 +104,11 @@ class Server:
             self._output.close()
 
 
+def children(pid: int) -> list[int]:
+    """The processes that one started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @contextmanager
 def serving(
     command: Sequence[str], *, path: str = "/livez", cwd: Path | None = None, **environment: str
@@ -114,9 +122,11 @@ def serving(
 
 
 @contextmanager
-def gunicorn(database_url: str, *arguments: str, workers: int = 1, **environment: str) -> Iterator[Server]:
+def gunicorn(
+    database_url: str, *arguments: str, workers: int = 1, cwd: Path | None = None, **environment: str
+) -> Iterator[Server]:
     """gunicorn as in production, with the project's gunicorn.conf.py, for the block."""
     command = ["gunicorn", "--bind", "127.0.0.1:$PORT", *arguments]
     given: dict[str, Any] = {"DATABASE_URL": database_url, "WEB_CONCURRENCY": str(workers), **environment}
-    with serving(command, **given) as server:
+    with serving(command, cwd=cwd, **given) as server:
         yield server

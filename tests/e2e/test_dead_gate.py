@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from .visitors import Asked, Recorder
 
 every_proxy = pytest.mark.parametrize("name", NAMES)
 Answers = Callable[[Asked], tuple[int, dict[str, str]]]
-PRIVATE = {"Authorization": "Bearer secret", "Cookie": "session=secret; maintenance_bypass=token; other=secret"}
+PRIVATE = {"Authorization": "Bearer secret", "Cookie": "session=secret; maintenance_bypass=dop_1_2; other=secret"}
 
 
 @pytest.fixture
@@ -94,8 +95,10 @@ class TestDead:
 def test_a_frozen_gate_is_left_alone(name: str, frozen: Recorder, platform: Recorder, tmp_path: Path) -> None:
     """Else each request would wait for it as long as the first."""
     with Proxy(name, tmp_path / name, platform.port, frozen.port).running() as proxy:
-        assert [proxy.ask("GET", "/").status for _ in range(12)] == [200] * 12
-        assert len([asked for asked in frozen.asked if asked.target.startswith("/gate")]) < 12
+        for _ in range(3):
+            with ThreadPoolExecutor(16) as visitors:
+                assert set(visitors.map(lambda _: proxy.ask("GET", "/").status, range(16))) == {200}
+        assert len([asked for asked in frozen.asked if asked.target.startswith("/gate")]) < 48
 
 
 def test_a_gate_that_comes_back_is_asked_again(postgresql_url: str, platform: Recorder, tmp_path: Path) -> None:
@@ -130,7 +133,7 @@ class TestQuestion:
         (asked,) = [asked for asked in gate.asked if asked.target != "/livez"]
         assert (asked.method, asked.target.partition("?")[0], asked.body) == ("GET", "/gate", b"")
         assert {key: asked.values(key) for key in told} == {key: [value] for key, value in told.items()}
-        assert asked.values("Cookie") == ["maintenance_bypass=token"]
+        assert [cookie.rstrip("; ") for cookie in asked.values("Cookie")] == ["maintenance_bypass=dop_1_2"]
         assert asked.values("X-Forwarded-Method") == ["PURGE"]
         assert asked.values("X-Forwarded-For") == ["127.0.0.1"]
         assert asked.values("X-Forwarded-Proto") == ["http"]

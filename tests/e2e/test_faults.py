@@ -244,11 +244,8 @@ def statements(cluster: Cluster) -> int:
 # Starting and ending
 
 
-@pytest.mark.parametrize("arguments", [(), ("--preload",)], ids=["each loads", "preload"])
-def test_every_worker_listens_from_its_start_and_leaves_nothing(
-    postgresql_url: str, arguments: tuple[str, ...]
-) -> None:
-    with gunicorn(postgresql_url, *arguments, workers=WORKERS) as server:
+def test_every_worker_listens_from_its_start_and_leaves_nothing(postgresql_url: str) -> None:
+    with gunicorn(postgresql_url, workers=WORKERS) as server:
         eventually(2 * SOON, lambda: len(execute(postgresql_url, LISTENERS)) == WORKERS)
         assert threads(server.pid) == 1
         execute(postgresql_url, RECORD_CHANGE.format("heard"))
@@ -293,12 +290,11 @@ def test_workers_end_soon_during_an_outage(cluster: Cluster, breakable_url: str)
         assert "Traceback" not in server.log()
 
 
-def test_a_worker_that_cannot_load_ends_with_its_own_error(postgresql_url: str) -> None:
-    """The hooks run for it too, without an application."""
+def test_an_application_that_cannot_load_ends_the_start_with_its_own_error(postgresql_url: str) -> None:
     command = ["gunicorn", "--bind", "127.0.0.1:0", "no_such_module:app"]
     environment = processes.environment(DATABASE_URL=postgresql_url, WEB_CONCURRENCY="1")
     done = processes.run(command, env=environment, check=False)
-    assert done.returncode == 3  # gunicorn's "worker failed to boot"
+    assert done.returncode == 1
     assert "no_such_module" in done.stderr
     assert "worker_exit" not in done.stderr
 

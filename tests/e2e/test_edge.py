@@ -1,0 +1,118 @@
+"""What visitors try at the edge: slow bodies, odd spellings and long questions, through each shipped proxy."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+import pytest
+
+from tests.conftest import ADMIN
+
+from .proxies import NAMES, Proxy
+from .servers import eventually, gunicorn
+from .visitors import Recorder
+
+HOLDERS = 16  # connections that hold on, to four threads of dop_be
+SLOW = {
+    "POST with a length": "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx",
+    "GET with a length": "GET {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx",
+    "PUT in chunks": "PUT {} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nx",
+    "GET in chunks": "GET {} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nx",
+    "HEAD with a length": "HEAD {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx",
+    "POST that expects": "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n",
+}
+EXEMPT = {"/healthz", "/healthz?x=1"}  # with just this spelling
+# Rules for a part of the platform join these: what a proxy or a platform may take for /healthz or a path below /admin.
+SPELLINGS = r"""
+    /healthz /healthz?x=1 /healthz/ //healthz /./healthz /x/../healthz /admin/../healthz /admin/..%2fhealthz
+    /admin/..%2Fhealthz?action=pay /admin/%2e%2e/healthz /admin/%2E%2E%2Fhealthz /%68ealthz /%2568ealthz
+    /healthz%20 /healthz%00 /HEALTHZ /Healthz /healthz;v=1 /;v=1/healthz /healthz;/../admin /healthz/../admin
+    /healthz%2f..%2fadmin /healthz/..;/admin /healthz#x /healthz%23 /healthz%3fx /healthz\..\admin /\healthz
+    /healthz%5c..%5cadmin /healthz.json /healthzz http://x/healthz/ http://x/admin/..%2fhealthz
+"""
+
+
+class Edge(NamedTuple):
+    proxy: Proxy
+    platform: Recorder
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["in maintenance", "open"])
+def dop_be(
+    request: pytest.FixtureRequest, empty_postgresql: Callable[..., str], migrated_postgresql: str
+) -> Iterator[tuple[int, bool]]:
+    with gunicorn(empty_postgresql(template=migrated_postgresql)) as server:
+        wanted = {"active": request.param}
+        server.request("PUT", "/api/v1/maintenance", json=wanted, headers=ADMIN).raise_for_status()
+        yield server.port, request.param
+
+
+@pytest.fixture(scope="module", params=[(name, closed) for name in NAMES for closed in (False, True)], ids=str)
+def edge(
+    request: pytest.FixtureRequest, dop_be: tuple[int, bool], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Edge]:
+    name, fail_closed = request.param
+    with ExitStack() as stack:
+        platform = Recorder(lambda _: (200, {}))
+        stack.callback(platform.end)
+        directory = tmp_path_factory.mktemp(name) / "proxy"
+        proxy = Proxy(name, directory, platform.port, dop_be[0], fail_closed=fail_closed)
+        stack.enter_context(proxy.running())
+        expected = 503 if dop_be[1] else 200
+        eventually(30, lambda: proxy.ask("GET", "/").status == expected)
+        yield Edge(proxy, platform)
+
+
+@pytest.fixture
+def expected(dop_be: tuple[int, bool]) -> int:
+    """The status of a request that the gate decides."""
+    return 503 if dop_be[1] else 200
+
+
+@contextmanager
+def held(port: int, text: str) -> Iterator[None]:
+    """Have HOLDERS visitors who began to send this and do not go on."""
+    with ExitStack() as stack:
+        for _ in range(HOLDERS):
+            visitor = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            visitor.sendall(text.encode())
+        yield
+
+
+@pytest.mark.parametrize("target", ["/gate/bypass/x", "/orders"])
+@pytest.mark.parametrize("text", SLOW.values(), ids=SLOW)
+def test_a_slow_body_neither_opens_the_gate_nor_closes_it(edge: Edge, expected: int, text: str, target: str) -> None:
+    with held(edge.proxy.port, text.format(target)):
+        assert [edge.proxy.ask("GET", "/orders").status for _ in range(12)] == [expected] * 12
+
+
+@pytest.mark.parametrize("target", SPELLINGS.split())
+def test_only_the_exact_spelling_is_exempt(edge: Edge, expected: int, target: str) -> None:
+    edge.platform.asked.clear()
+    edge.proxy.ask("POST", target)
+    reached = {asked.target for asked in edge.platform.asked}
+    if expected == 503:
+        assert reached == {target} & EXEMPT
+    elif target in EXEMPT:
+        assert reached == {target}
+
+
+@pytest.mark.parametrize("query", ["deny=403", "next=/&deny=403", "q=" + "x" * 3_000, "q=" + "x" * 7_800])
+def test_a_query_changes_no_verdict(edge: Edge, expected: int, query: str) -> None:
+    assert edge.proxy.ask("GET", f"/orders?{query}").status == expected
+
+
+@pytest.mark.parametrize("name", ["X-Maintenance-Bypass", "Cookie", "Accept", "Origin", "Authorization"])
+@pytest.mark.parametrize("size", [1_000, 7_000])
+def test_a_long_header_changes_no_verdict(edge: Edge, expected: int, name: str, size: int) -> None:
+    value = "maintenance_bypass=dop_" + "x" * size
+    assert edge.proxy.ask("GET", "/orders", [(name, value)]).status == expected
+
+
+def test_a_link_without_its_token_is_the_platforms(edge: Edge, expected: int) -> None:
+    for target in ("/gate/bypass", "/gate"):
+        answer = edge.proxy.ask("GET", target)
+        assert (answer.status, answer.headers["Location"]) == (expected, None)
