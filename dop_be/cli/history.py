@@ -11,7 +11,7 @@ from flask.cli import with_appcontext
 
 from ..history import service
 from ..history.model import KINDS
-from .commands import Command, Group, author, name_default_file, reason_option, say
+from .commands import Command, Group, author, name_default_file, options, reason_option, say
 
 # Of the API, whose next page `next` names.
 PATH = "/api/v1/history"
@@ -69,7 +69,8 @@ class Day(click.ParamType[datetime]):
 @reason_option
 def prune(moment: datetime, reason: str | None) -> None:
     """Delete old entries; the settings and the newest entries stay as they are."""
-    deleted = service.prune(moment, author(reason))
+    with options(before="--before"):
+        deleted = service.prune(moment, author(reason))
     say(f"deleted {deleted} {'entry' if deleted == 1 else 'entries'} of the history")
 
 

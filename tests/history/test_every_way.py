@@ -278,7 +278,7 @@ def test_prune_needs_a_date_that_has_passed(cli: FlaskCliRunner, client: FlaskCl
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     result = cli.invoke(args=["history", "prune", "--before", tomorrow])
     assert result.exit_code == 2
-    assert result.output.strip().endswith("Expected a date that has passed.")
+    assert result.output.strip().endswith("Error: --before: Expected a date that has passed.")
     assert len(changes(client)) == 1
 
 
