@@ -129,4 +129,5 @@ def gunicorn(
     command = ["gunicorn", "--bind", "127.0.0.1:$PORT", *arguments]
     given: dict[str, Any] = {"DATABASE_URL": database_url, "WEB_CONCURRENCY": str(workers), **environment}
     with serving(command, cwd=cwd, **given) as server:
+        eventually(START_SECONDS, lambda: len(server.workers()) == workers)  # the first one may have answered
         yield server

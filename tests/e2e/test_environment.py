@@ -13,7 +13,7 @@ import pytest
 from tests import processes
 from tests.conftest import ADMIN
 
-from .servers import serving
+from .servers import eventually, serving
 
 DEFAULT = Path("instance") / "dop_be.sqlite3"
 # Each works on the database, and none but an upgrade makes one.
@@ -208,7 +208,7 @@ def test_a_start_without_a_token_says_so_and_takes_empty_variables(folder: Folde
     with serving(command, path="/readyz", cwd=folder.path, ADMIN_TOKEN="", WEB_CONCURRENCY="") as server:
         [line] = [line for line in server.log().splitlines() if "ADMIN_TOKEN" in line]
         assert "over HTTP nothing can be changed but with a token made by `flask tokens create`" in line
-        assert len(server.workers()) == 2
+        eventually(30, lambda: len(server.workers()) == 2)
 
 
 def test_a_start_with_a_token_does_not(folder: Folder) -> None:

@@ -67,6 +67,7 @@ def test_a_change_is_one_line_with_who_what_and_why(logged: Logged) -> None:
         "reason": "Umzug \N{EN DASH} los",
         "request_id": "req-1",
         "token": None,
+        "scope": "settings:write",
     }
 
 

@@ -16,12 +16,12 @@ TEST = '''
 import json, os, sys, time
 from pathlib import Path
 from tests import undertaker
-from tests.e2e.servers import Server
+from tests.e2e.servers import Server, eventually
 
 def test_that_fails(sqlite_url, postgresql_url):
     """It starts servers, and does not end them."""
     server = Server([sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:$PORT"], DATABASE_URL=sqlite_url).wait()
-    assert len(server.workers()) == 2
+    eventually(30, lambda: len(server.workers()) == 2)
     ours = undertaker.left([undertaker.identity(os.getpid())], undertaker.processes())
     Path("written").write_text(json.dumps(list(ours)))
     Path("written").rename("started")
