@@ -23,7 +23,7 @@ from ..version import raise_version
 from .model import Change
 
 SECRET = "(secret)"  # stands for a value that nobody may read  # noqa: S105
-SHOWN = [column for column in Change.__table__.columns if column.key != "values"]
+COLUMNS = [column for column in Change.__table__.columns if column.key != "values"]
 BATCH = 5_000  # entries that `prune` deletes in one transaction, within its time limit
 SQLITE_GUARD = "changes_no_DELETE"  # the trigger that refuses to delete entries
 
@@ -122,7 +122,7 @@ def page(
     given = {Change.kind: kind, Change.key: key, Change.changed_by: by}
     wanted = [column == value for column, value in given.items() if value is not None]
     wanted += [] if before is None else [Change.id < before]
-    query = select(*SHOWN).where(*wanted).order_by(Change.id.desc()).limit(limit + 1)
+    query = select(*COLUMNS).where(*wanted).order_by(Change.id.desc()).limit(limit + 1)
     with reading(db.engine) as connection:
         rows = connection.execute(query).mappings().all()
     return [entry(row) for row in rows[:limit]], rows[limit - 1]["id"] if len(rows) > limit else None

@@ -30,8 +30,7 @@ from .snapshot import Mark
 
 CHANNEL = "dop_be"
 ANSWER_SECONDS = 1.5  # how long the listener's connection may take for anything: longer means frozen
-SELF_TEST_SECONDS = 1.0
-SELF_TEST = "test "  # how the self-test's payloads begin; all others are versions
+SELF_TEST, SELF_TEST_SECONDS = "test ", 1.0  # how the self-test's payloads begin; all others are versions
 SQLITE_POLL_SECONDS = 0.05
 POLL_SECONDS = 0.25  # where LISTEN does not work
 RETRY_FAILED, RETRY_DEAF = 5.0, 300.0  # seconds after which a polling watcher tries to listen again
@@ -76,7 +75,7 @@ class Wake:
         self._theirs.close()
 
 
-class Source(Protocol):
+class ChangeSource(Protocol):
     """An open source of changes."""
 
     def wait(self, seconds: float, loaded: Mark | None) -> bool:
@@ -91,7 +90,7 @@ class Source(Protocol):
         """Release what it holds."""
 
 
-def open_source(engine: Engine, listen_url: URL, wake: Wake) -> Source:
+def open_source(engine: Engine, listen_url: URL, wake: Wake) -> ChangeSource:
     """Open the right source. It reports changes made after it was opened, so read the state after opening.
 
     Raises:

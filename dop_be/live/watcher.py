@@ -18,7 +18,7 @@ from ..deadline import interrupt
 from ..errors import StateUnknown, one_line
 from .loader import Reading, read
 from .snapshot import Mark, Snapshot
-from .sources import ERRORS, POLL_SECONDS, Poll, Reopen, Source, Wake, open_source
+from .sources import ERRORS, POLL_SECONDS, ChangeSource, Poll, Reopen, Wake, open_source
 
 FIRST_READING_SECONDS = 2.0  # how long a starting worker waits for its first snapshot before it serves without one
 CONFIRM_SECONDS = 2.0  # the database is asked this often even while LISTEN looks well
@@ -204,7 +204,7 @@ class Watcher(threading.Thread):
         except Exception:
             logger.exception("the watcher failed, and goes on")
 
-    def _follow(self, source: Source) -> None:
+    def _follow(self, source: ChangeSource) -> None:
         self._warn(source)
         fresh = not self._wake.is_set and self._live.refresh()
         while not self._wake.is_set:
@@ -216,7 +216,7 @@ class Watcher(threading.Thread):
             if fresh:
                 self._delay = FIRST_DELAY
 
-    def _warn(self, source: Source) -> None:
+    def _warn(self, source: ChangeSource) -> None:
         """Log it once that LISTEN does not work."""
         if isinstance(source, Poll) and not self._polling:
             logger.warning(

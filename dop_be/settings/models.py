@@ -18,7 +18,7 @@ MESSAGE_LENGTH = 500
 SWITCH = frozenset({"is_maintain", "maintenance_mode", "maintenance_message"})  # what `maintenance on` and `off` move
 
 PUBLIC = {"public": True}  # shown to anyone; a column without it is shown to holders of settings:read alone
-RECORDED = {"public": True, "read_only": True}  # written by the database with each change, by nobody else
+DERIVED = {"public": True, "read_only": True}  # written by the database with each change, by nobody else
 
 
 class Unknown(NullType):
@@ -63,16 +63,14 @@ class SystemSettings(Base):
         String(MESSAGE_LENGTH), doc="What visitors are told during maintenance.", info=PUBLIC
     )
     maintenance_since: Mapped[datetime | None] = mapped_column(
-        UtcDateTime, doc="When the switch was last flipped.", info=RECORDED
+        UtcDateTime, doc="When the switch was last flipped.", info=DERIVED
     )
-    revision: Mapped[int] = mapped_column(
-        server_default=text("1"), doc="Grows by one with every change.", info=RECORDED
-    )
+    revision: Mapped[int] = mapped_column(server_default=text("1"), doc="Grows by one with every change.", info=DERIVED)
     updated_at: Mapped[datetime] = mapped_column(
         UtcDateTime,
         server_default=func.now(),
         doc="When the settings last changed.",
-        info=RECORDED,
+        info=DERIVED,
     )
     updated_by: Mapped[str | None] = mapped_column(String(200), doc="Who changed them.", info={"read_only": True})
 

@@ -32,7 +32,7 @@ from .models import SHOWN
 
 LARGEST_REVISION = 2**31 - 1  # of its column
 BITS: dict[type[TypeEngine[Any]], int] = {SmallInteger: 16, Integer: 32, BigInteger: 64}
-KINDS: dict[type[TypeEngine[Any]], type[fields.Field[Any]]] = {
+FIELD_TYPES: dict[type[TypeEngine[Any]], type[fields.Field[Any]]] = {
     Boolean: StrictBoolean,
     **dict.fromkeys(BITS, StrictInteger),
     **dict.fromkeys((Float, Double), StrictFloat),
@@ -88,7 +88,7 @@ def _field(column: KeyedColumnElement[Any]) -> fields.Field[Any]:
     }
     if isinstance(kind, ExactNumeric):
         return Digits(kind.precision, kind.scale, **options)
-    return KINDS.get(type(kind), fields.Raw)(**options)
+    return FIELD_TYPES.get(type(kind), fields.Raw)(**options)
 
 
 def _limits(kind: TypeEngine[Any]) -> Iterator[Validator]:
@@ -124,10 +124,10 @@ def _is_accepted(column: KeyedColumnElement[Any]) -> bool:
         case Enum():
             return kind.create_constraint and not kind.native_enum and kind.name == column.name and not kind.enum_class
         case Float():  # up to 24 bits PostgreSQL keeps fewer digits than JSON has
-            return type(kind) in KINDS and not kind.asdecimal and (kind.precision or 53) > 24
+            return type(kind) in FIELD_TYPES and not kind.asdecimal and (kind.precision or 53) > 24
         case Uuid():
             return column.primary_key
-    return type(kind) in KINDS
+    return type(kind) in FIELD_TYPES
 
 
 class RevisionSchema(StrictSchema):
@@ -140,11 +140,11 @@ def settings_document(settings: Mapping[str, Any], *, private: bool) -> Document
     """Return the settings as anyone sees them, or with the private ones."""
     body = dump(settings)
     if not private:
-        body = {name: value for name, value in body.items() if name in PUBLIC}
+        body = {name: value for name, value in body.items() if name in PUBLIC_NAMES}
     return document(body, revision=settings["revision"])
 
 
 FIELDS = {column.key: _field(column) for column in SHOWN}
 SettingsSchema = StrictSchema.from_dict(FIELDS, name="Settings")
 SettingsChangeSchema = StrictSchema.from_dict(FIELDS, name="SettingsChange")
-PUBLIC = frozenset(column.key for column in SHOWN if column.info.get("public"))
+PUBLIC_NAMES = frozenset(column.key for column in SHOWN if column.info.get("public"))

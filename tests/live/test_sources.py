@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from dop_be.live import sources
 from dop_be.live.loader import read_mark
 from dop_be.live.snapshot import Mark
-from dop_be.live.sources import ERRORS, Listener, Poll, Reopen, Source, SQLiteFile, Wake, open_source
+from dop_be.live.sources import ERRORS, ChangeSource, Listener, Poll, Reopen, SQLiteFile, Wake, open_source
 
 from ..clock import Clock
 from ..pgbouncer import pgbouncer
@@ -47,7 +47,7 @@ def wake() -> Iterator[Wake]:
 
 
 @pytest.fixture
-def source(database_url: str, wake: Wake) -> Iterator[Source]:
+def source(database_url: str, wake: Wake) -> Iterator[ChangeSource]:
     with engine_of(database_url) as (engine, url), closing(open_source(engine, url, wake)) as source:
         yield source
 
@@ -68,7 +68,7 @@ def open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_a_change_by_sql_ends_the_wait(source: Source, loaded: Mark, sql: Callable[..., object]) -> None:
+def test_a_change_by_sql_ends_the_wait(source: ChangeSource, loaded: Mark, sql: Callable[..., object]) -> None:
     clock = Clock()
     timer = threading.Timer(0.2, sql, ["UPDATE system_settings SET is_maintain = true"])
     timer.start()
@@ -77,16 +77,16 @@ def test_a_change_by_sql_ends_the_wait(source: Source, loaded: Mark, sql: Callab
     timer.join()
 
 
-def test_a_change_before_the_wait_is_heard(source: Source, loaded: Mark, sql: Callable[..., object]) -> None:
+def test_a_change_before_the_wait_is_heard(source: ChangeSource, loaded: Mark, sql: Callable[..., object]) -> None:
     sql("UPDATE system_settings SET is_maintain = true")
     assert source.wait(HEARD, loaded)
 
 
-def test_nothing_is_told_where_nothing_changes(source: Source, loaded: Mark) -> None:
+def test_nothing_is_told_where_nothing_changes(source: ChangeSource, loaded: Mark) -> None:
     assert not source.wait(0.3, loaded)
 
 
-def test_a_wake_ends_the_wait(source: Source, loaded: Mark, wake: Wake) -> None:
+def test_a_wake_ends_the_wait(source: ChangeSource, loaded: Mark, wake: Wake) -> None:
     threading.Timer(0.1, wake.set).start()
     clock = Clock()
     assert not source.wait(60, loaded)
