@@ -26,7 +26,7 @@ def everywhere(port: int) -> list[str]:
 settings = Config.from_env_or_exit()  # read in the master: a bad value stops the start at once
 wsgi_app = "wsgi:app"
 bind = everywhere(settings.PORT) if settings.PORT else f"127.0.0.1:{DEFAULT_PORT}"
-# One serves while the other is killed; more only for more CPU, at some 30 MB each.
+# One serves while the other is killed; more only for more CPU, at 23 to 41 MB each.
 workers = settings.WEB_CONCURRENCY
 # sync closes connections and stalls; gevent costs a quarter less, but stalls on SQLite's locks
 worker_class = "gthread"

@@ -182,9 +182,8 @@ def read_every_year(connection: extensions.connection, record: object = None) ->
 
     One such value, which only SQL can have stored, would otherwise keep everybody from the whole state.
     """
-    for oid, name, read in ((TIMESTAMPTZ, "MOMENT", _utc), (DATE, "DAY", _date)):
-        cast = partial(_unless_null, read)
-        extensions.register_type(extensions.new_type((oid,), name, cast), connection)
+    for reader in READERS:
+        extensions.register_type(reader, connection)
 
 
 def _unless_null(read: Callable[[str], Any], text: str | None, cursor: object) -> Any:
@@ -196,6 +195,10 @@ def _as_it_is(value: Any) -> Any:
 
 
 TIMESTAMPTZ, DATE = 1184, 1082  # PostgreSQL's numbers of these types
+READERS = [
+    extensions.new_type((number,), name, partial(_unless_null, read))
+    for number, name, read in ((TIMESTAMPTZ, "MOMENT", _utc), (DATE, "DAY", _date))
+]
 NEVER = {"infinity": datetime.max.replace(tzinfo=UTC), "-infinity": datetime.min.replace(tzinfo=UTC)}  # PostgreSQL's
 # What JSON has no type for, SQLite's booleans, and floats, which the engine reads from JSON as decimal numbers.
 FROM_JSON: dict[type[TypeEngine[Any]], Callable[[Any], Any]] = {

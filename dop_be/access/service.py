@@ -101,7 +101,7 @@ def _free(session: Session, name: str, now: datetime) -> None:
     holder = session.execute(in_force(name).with_for_update()).mappings().first()
     if holder is None:
         return
-    if not tokens.load(holder).is_over(now):
+    if not tokens.load(holder).is_over(now.timestamp()):
         bypass = is_bypass(holder)
         said = f"There is a {_sort(bypass)} {name!r} already; revoke it first: {_revocation(name, bypass)}."
         raise InvalidInput({"name": [said]})
@@ -174,7 +174,7 @@ def state(token: RowMapping, now: datetime) -> str:
 
 def expiry(token: RowMapping) -> datetime | None:
     """Return when a token ends by itself; SQL may have stored a bypass without an end."""
-    return tokens.load({**token}).expires_at
+    return tokens.load(token).expires_at
 
 
 def in_force(name: str) -> Select[Any]:
@@ -197,7 +197,7 @@ def witness(session: Session) -> Callable[[], None] | None:
         return None
     row = session.execute(select(TABLE).where(TABLE.c.id == by.token, TABLE.c.revoked_at.is_(None))).mappings().first()
     token = tokens.load(row) if row else None
-    if token is None or token.is_over(datetime.now(UTC)):
+    if token is None or token.is_over(datetime.now(UTC).timestamp()):
         raise Unauthorized("The token was revoked or has expired; nothing was changed.")
     if by.scope not in token.scopes:
         raise Forbidden(f"The token lacks the scope {by.scope}; nothing was changed.")

@@ -35,9 +35,9 @@ class Token:
         """Whether it passes the gate, and so authenticates nothing."""
         return BYPASS in self.scopes
 
-    def is_over(self, now: datetime) -> bool:
-        """Whether it has expired."""
-        return self.expires_at is not None and self.expires_at <= now
+    def is_over(self, now: float) -> bool:
+        """Whether it has expired at a Unix time."""
+        return self.expires_at is not None and self.expires_at.timestamp() <= now
 
 
 Tokens = Mapping[str, Token]  # by id
@@ -63,9 +63,7 @@ def find(tokens: Tokens, text: str, now: float) -> Token | None:
     """Return the token with this text that is in force at a Unix time; None where there is none."""
     known = tokens.get(text[4 : 4 + ID_LENGTH])
     matches = hmac.compare_digest(digest(text), known.digest if known else NOBODY)
-    if known is None or not matches or (known.expires_at is not None and known.expires_at.timestamp() <= now):
-        return None
-    return known
+    return known if known is not None and matches and not known.is_over(now) else None
 
 
 def load(row: Mapping[Any, Any]) -> Token:

@@ -135,8 +135,7 @@ def current_state() -> Snapshot:
 
 def _lines(error: InvalidInput) -> list[str]:
     """Return what is wrong with each field; `_schema` stands for the whole input and is not shown."""
-    named = {"" if name == "_schema" else f"{name}: ": " ".join(texts) for name, texts in error.errors.items()}
-    return [f"{name}{text}" for name, text in named.items()]
+    return [("" if name == "_schema" else f"{name}: ") + " ".join(texts) for name, texts in error.errors.items()]
 
 
 def _user() -> str:

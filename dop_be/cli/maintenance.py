@@ -10,7 +10,7 @@ from typing import Any
 import click
 from flask import Flask
 
-from ..errors import InvalidInput, NotFound
+from ..errors import InvalidInput
 from ..fields import parse, timestamp
 from ..maintenance import service
 from ..maintenance.policy import Maintenance
@@ -106,10 +106,7 @@ def windows() -> None:
 @reason_option
 def cancel(identifier: uuid.UUID, reason: str | None) -> None:
     """Cancel a window and, where it recurs, all of its times; end it where it is open."""
-    try:
-        window = service.cancel(author(reason), identifier)
-    except NotFound as error:
-        raise NotFound(f"There is no window {identifier}.") from error
+    window = service.cancel(author(reason), identifier)
     if window is None:
         say(f"window {identifier} is already cancelled")
     else:

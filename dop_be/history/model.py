@@ -13,8 +13,6 @@ from ..columns import UtcDateTime
 from ..extensions import Base
 
 ANY_JSON = JSON().with_variant(JSONB(), "postgresql")
-
-
 KINDS = ("settings", "window", "token")
 
 

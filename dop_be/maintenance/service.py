@@ -74,18 +74,17 @@ def switch(
         _check(found, expected)
         after, opened, ended = before, None, []
         end, kept = _kept(found.maintenance, active) if until == STAYS else (until, {})
-        if kept and not named:
-            pass
-        elif end is not None:
-            opened = _open(session, windows, end, {**kept, **named}, now)
-        else:
+        if end is None:
             in_its_place = [] if until == STAYS else [_ad_hoc(windows, now)]
             ended = _end(session, in_its_place if active else windows, now)
             after = settings.write(session, before, _wanted(before, active, named))
+        elif named or until != STAYS:
+            opened = _open(session, windows, end, {**kept, **named}, now)
         state = phase(after, _windows(session), now.timestamp())
     moved = settings.Outcome(before, after)
     settings.log(moved, by)
-    _log("opened", by, *filter(None, [opened]))
+    known = {window.id for window in windows}
+    _log("changed" if opened and opened.id in known else "opened", by, *filter(None, [opened]))
     _log("ended", by, *(occurrence.window for occurrence in ended))
     return Outcome(state, bool(moved.changed or opened or ended), [] if active else ended)
 
@@ -140,7 +139,7 @@ def cancel(by: Author, identifier: uuid.UUID) -> Window | None:
         if window is None:
             if history.knows(session, "window", str(identifier)):
                 return None
-            raise NotFound("There is no such window.")
+            raise NotFound(f"There is no window {identifier}.")
         _delete(session, [window])
     _log("cancelled", by, window)
     return window

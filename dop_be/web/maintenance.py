@@ -72,7 +72,7 @@ def window(identifier: uuid.UUID) -> Response:
     for known in current().windows:
         if known.id == identifier:
             return answer(document(dump_window(known)))
-    raise NotFound("There is no such window.")
+    raise NotFound(f"There is no window {identifier}.")
 
 
 @bp.route("/windows/<uuid:identifier>", methods=["DELETE"])

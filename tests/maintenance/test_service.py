@@ -236,3 +236,12 @@ def test_a_rule_that_sql_wrote_wrong_keeps_nobody_from_the_state(
     )
     assert live.refresh()
     assert len(live.current().windows) == 1
+
+
+def test_a_window_that_is_changed_is_not_logged_as_opened(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    end = hours(1)
+    with app.app_context(), caplog.at_level("INFO", "dop_be.maintenance.service"):
+        for message in ("one", "two", "two"):
+            service.switch(BY, active=True, until=end, message=message)
+        service.switch(BY, active=False)
+    assert [record.message for record in caplog.records] == ["window opened", "window changed", "window ended"]
