@@ -7,6 +7,7 @@ number, even where it is empty. Here the configuration is checked first.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 
 from config import DEFAULT_PORT, ROOT, Config, env_file
@@ -22,11 +23,24 @@ def main() -> None:
     if not os.environ.get("WEB_CONCURRENCY", "").strip():
         os.environ.pop("WEB_CONCURRENCY", None)
     if sys.argv[1:2] == ["--local"]:
-        sys.argv[1:2] = ["--bind", f"127.0.0.1:{config.PORT or DEFAULT_PORT}"]
+        port = config.PORT or DEFAULT_PORT
+        check_port(port)
+        sys.argv[1:2] = ["--bind", f"127.0.0.1:{port}"]
         print(hint(config), flush=True)
     from gunicorn.app.wsgiapp import run  # type: ignore[import-untyped]  # noqa: PLC0415 - the import reads it
 
     run(prog="gunicorn")
+
+
+def check_port(port: int) -> None:
+    """End with one line where somebody else listens: the call in the hint, token and all, would go there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn does
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            print(f"dop_be: PORT: cannot listen on port {port}: {error.strerror}; set PORT to another", file=sys.stderr)
+            sys.exit(2)
 
 
 def hint(config: Config) -> str:

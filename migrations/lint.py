@@ -53,6 +53,9 @@ def head_fault() -> str | None:
 def squawk() -> int:
     settings = tomllib.loads(PYPROJECT.read_text())["tool"]["migration-lint"]
     program = Path(sysconfig.get_path("scripts")) / "squawk"
+    if not program.exists():
+        sys.stderr.write("squawk, which reads the SQL, is not installed here: run `make install`\n")
+        return 1
     with tempfile.TemporaryDirectory() as folder:
         files = write_revisions(offline_sql(settings["baseline"]), Path(folder))
         if not files:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import sys
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -209,6 +210,15 @@ def test_a_start_without_a_token_says_so_and_takes_empty_variables(folder: Folde
         [line] = [line for line in server.log().splitlines() if "ADMIN_TOKEN" in line]
         assert "over HTTP nothing can be changed but with a token made by `flask tokens create`" in line
         eventually(30, lambda: len(server.workers()) == 2)
+
+
+def test_a_port_that_is_taken_is_told_before_anybody_is_told_to_send_a_token_there(folder: Folder) -> None:
+    folder.upgraded()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = folder.run("python serve.py --local", PORT=str(port))
+    said = f"dop_be: PORT: cannot listen on port {port}: Address already in use; set PORT to another\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 def test_a_start_with_a_token_does_not(folder: Folder) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+from migrations import lint
 from tests import processes
 
 from .tree import Tree
@@ -62,6 +64,14 @@ def test_two_branches_that_add_a_revision_conflict_in_git(offline_tree: Tree) ->
 
 def test_the_lint_passes_here() -> None:
     processes.run(LINT)
+
+
+def test_the_lint_says_what_to_install_where_squawk_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("migrations.lint.sysconfig.get_path", lambda _name: str(tmp_path))
+    assert lint.main() == 1
+    assert capsys.readouterr().err == "squawk, which reads the SQL, is not installed here: run `make install`\n"
 
 
 def test_the_lint_tells_how_to_mend_a_wrong_file(offline_tree: Tree) -> None:
