@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request
 from flask_cors.core import get_cors_headers, get_cors_options
 from werkzeug.datastructures import EnvironHeaders
 
+from ..documents import PROBLEM, problem
 from ..errors import StateUnknown
 from ..maintenance.policy import lets_through
 from ..maintenance.timeline import Phase
@@ -22,7 +25,11 @@ from .visitors import carries_bypass, comes_from
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-OPEN: Headers = [("Content-Length", "0"), ("Cache-Control", "no-store")]
+# The paths of the question. Below /ask a proxy may append the visitor's path, which changes nothing.
+QUESTION = re.compile(r"/gate(?P<deny>/deny-403)?(?:/ask(?:/.*)?)?", re.DOTALL)
+SECONDS = re.compile(r"[0-9]{1,9}")
+NO_STORE = ("Cache-Control", "no-store")
+NO_QUESTION = problem(404, "not_found", "Proxies ask at /gate, /gate/ask, /gate/deny-403 or /gate/deny-403/ask.")
 
 
 class Gate:
@@ -44,7 +51,7 @@ class Gate:
         snapshot, phase = seen.wait(), seen.phase
         if snapshot is None or phase is None:
             return None if self._app.config["FAIL_OPEN"] else self._refusals.for_unknown_state(StateUnknown())
-        if lets_through(phase.maintenance, method, preflight=is_preflight(environ, method)):
+        if is_open(phase, environ, method):
             return None
         if carries_bypass(environ, snapshot.tokens, seen.now) or comes_from(self._networks, environ, self._hops):
             return None
@@ -68,21 +75,34 @@ class Gate:
         return Response(body, 503, headers)
 
     def ask(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a proxy's question, as a WSGI application.
+        """Answer a proxy's question, as a WSGI application: let through with 200, refuse with 503 or 403, else 404.
 
         The original method is taken from X-Forwarded-Method and nothing else, so that no client can choose it in a
-        header that the proxy does not overwrite.
+        header that the proxy does not overwrite. With `keep=SECONDS` a proxy may keep the answer for a second, and for
+        so many more while dop_be is dead (RFC 9111 section 5.2.2.1, RFC 5861 section 4); but only what holds for
+        every visitor, never what a bypass or an unknown state decided.
         """
+        asked = QUESTION.fullmatch(environ["PATH_INFO"])
+        if asked is None:
+            return _send(environ, start_response, 404, NO_QUESTION, [("Content-Type", PROBLEM), NO_STORE])
+        query = environ.get("QUERY_STRING", "")
+        options = dict(part.partition("=")[::2] for part in query.split("&")) if query else {}
         method = environ.get("HTTP_X_FORWARDED_METHOD") or environ["REQUEST_METHOD"]
-        refusal = self.refusal(environ, method)
+        refusal, seen = self.refusal(environ, method), look(environ)
+        caching = NO_STORE
+        if SECONDS.fullmatch(options.get("keep", "")) and self._is_everybodys(refusal, environ, method):
+            caching = ("Cache-Control", f"max-age=1, stale-if-error={options['keep']}")
         if refusal is None:
-            start_response("200 OK", OPEN.copy())
-            return []
-        body, headers = refusal.answer(environ.get("HTTP_ACCEPT", ""), look(environ).now)
-        headers += [("Content-Length", str(len(body))), *self._cors_headers(environ)]
-        denied = "deny=403" in environ.get("QUERY_STRING", "").split("&")
-        start_response("403 FORBIDDEN" if denied else "503 SERVICE UNAVAILABLE", headers)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+            return _send(environ, start_response, 200, b"", [caching])
+        body, headers = refusal.answer(environ.get("HTTP_ACCEPT", ""), seen.now)
+        headers = [caching if header == NO_STORE else header for header in headers]
+        status = 403 if asked["deny"] or options.get("deny") == "403" else 503
+        return _send(environ, start_response, status, body, [*headers, *self._cors_headers(environ)])
+
+    @staticmethod
+    def _is_everybodys(refusal: Refusal | None, environ: WSGIEnvironment, method: str) -> bool:
+        phase = look(environ).phase
+        return phase is not None and (refusal is not None or is_open(phase, environ, method))
 
     def _cors_headers(self, environ: WSGIEnvironment) -> Headers:
         if self._cors is None:
@@ -91,9 +111,21 @@ class Gate:
         return [(name, str(value)) for name, value in headers.items(multi=True)]
 
 
+def is_open(phase: Phase, environ: WSGIEnvironment, method: str) -> bool:
+    """Whether a request that counts as this method passes, whoever sends it."""
+    return lets_through(phase.maintenance, method, preflight=is_preflight(environ, method))
+
+
 def is_preflight(environ: WSGIEnvironment, method: str) -> bool:
     """Whether this is a CORS preflight (Fetch standard, "CORS-preflight request")."""
     return method == "OPTIONS" and "HTTP_ORIGIN" in environ and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+
+
+def _send(
+    environ: WSGIEnvironment, start_response: StartResponse, status: int, body: bytes, headers: Headers
+) -> Iterable[bytes]:
+    start_response(f"{status} {HTTPStatus(status).phrase}", [*headers, ("Content-Length", str(len(body)))])
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
 def init_app(app: Flask) -> Gate:

@@ -390,7 +390,7 @@ def test_a_cold_start_without_a_database_knows_nothing_and_says_so(make_app: Cal
     app = make_app("postgresql://somebody:secret@127.0.0.1:1/none")
     assert app.test_client().get("/livez").status_code == 200
     assert problem_code(app, "/readyz") == (503, "not_ready")
-    for path in ("/", "/nowhere", "/gate", "/gate/any", "/api/v1/settings", "/api/v1/maintenance"):
+    for path in ("/", "/nowhere", "/gate", "/gate/ask/any", "/api/v1/settings", "/api/v1/maintenance"):
         assert problem_code(app, path) == (503, "state_unknown")
         response = app.test_client().get(path)
         assert int(response.headers["Retry-After"]) > 0
@@ -412,7 +412,8 @@ def test_no_answer_tells_a_stranger_where_the_database_is(
 
 def test_fail_open_opens_the_gate_alone(make_app: Callable[..., Flask]) -> None:
     app = make_app("postgresql://postgres@127.0.0.1:1/none", FAIL_OPEN=True)
-    assert app.test_client().get("/gate").status_code == 200
+    asked = app.test_client().get("/gate?keep=5")
+    assert (asked.status_code, asked.headers["Cache-Control"]) == (200, "no-store")
     assert app.test_client().get("/nowhere").status_code == 404
     assert problem_code(app, "/readyz") == (503, "not_ready")
     for path in ("/api/v1/settings", "/api/v1/maintenance"):

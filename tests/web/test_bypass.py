@@ -167,14 +167,14 @@ class TestToken:
     ) -> None:
         token = create()
         maintain(client, mode)
-        assert client.delete("/gate/orders").status_code == 503
+        assert client.delete("/gate/ask/orders").status_code == 503
         assert client.delete("/").status_code == 503
         header = {"X-Maintenance-Bypass": token}
-        assert client.delete("/gate/orders", headers=header).status_code == 200
+        assert client.delete("/gate/ask/orders", headers=header).status_code == 200
         assert client.delete("/", headers=header).status_code == 405
         client.set_cookie(COOKIE, token)
         client.set_cookie("session", "other")
-        assert client.delete("/gate/orders").status_code == 200
+        assert client.delete("/gate/ask/orders").status_code == 200
         assert client.delete("/").status_code == 405
 
     def test_nothing_else_lets_through(

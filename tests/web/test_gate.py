@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -19,6 +20,20 @@ from tests.maintenance.states import put_in_force
 from tests.problems import assert_problem
 
 ORIGIN = "https://app.example.com"
+DENYING = ["/gate/deny-403", "/gate/deny-403/ask", "/gate/deny-403/ask/", "/gate/deny-403/ask/bypass/x"]
+QUESTIONS = [
+    "/gate",
+    "/gate/ask",
+    "/gate/ask/",
+    "/gate/ask/orders/7",
+    "/gate/ask/%0A",
+    "/gate/ask/" + "x" * 8_000,
+    *DENYING,
+]
+NO_QUESTIONS = [
+    "/gate/", "/gate/orders/7", "/gate/asks", "/gate//ask", "/gate/ASK", "/gate/component", "/gate/deny-403/",
+    "/gate/deny-403/orders", "/gate/deny-403/bypass/x", "/gate/deny-403/deny-403", "/gate/deny-403x", "/gate/bypass",
+]  # fmt: skip
 PREFLIGHT = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
 
 
@@ -134,7 +149,7 @@ class TestApplication:
 class TestEndpoint:
     """`/gate`, which proxies ask."""
 
-    @pytest.mark.parametrize("path", ["/gate", "/gate/", "/gate/orders/7"])
+    @pytest.mark.parametrize("path", QUESTIONS)
     def test_it_says_200_while_open_to_every_method(self, client: FlaskClient, path: str) -> None:
         for method in ("GET", "HEAD", "POST", "DELETE", "PROPFIND"):
             response = client.open(path, method=method)
@@ -165,11 +180,50 @@ class TestEndpoint:
         assert ask("POST", X_HTTP_Method_Override="GET", X_Original_Method="GET", X_Method="GET") == 503
         assert ask("GET") == 200
 
-    def test_it_can_deny_with_403_for_nginx(self, client: FlaskClient, maintain: Callable[..., None]) -> None:
+    @pytest.mark.parametrize("path", ["/gate?deny=403", "/gate/ask?x&deny=403", *(f"{path}?x=1" for path in DENYING)])
+    def test_it_can_deny_with_403_for_proxies_that_take_no_503(
+        self, client: FlaskClient, maintain: Callable[..., None], path: str
+    ) -> None:
+        assert client.get(path).status_code == 200
         maintain("full")
-        response = client.get("/gate?deny=403")
+        response = client.get(path)
         assert response.status_code == 403
         assert response.headers["Retry-After"] == "120"
+        assert response.data == client.get("/gate").data
+
+    @pytest.mark.parametrize("mode", ["open", "full"])
+    @pytest.mark.parametrize("path", NO_QUESTIONS)
+    def test_no_other_path_below_it_is_a_question(
+        self, client: FlaskClient, maintain: Callable[..., None], path: str, mode: str
+    ) -> None:
+        """Else a proxy's mistake, or a part of a visitor's path, would be asked about in silence."""
+        if mode == "full":
+            maintain("full")
+        assert_problem(client.get(path), 404, "not_found")
+
+    @pytest.mark.parametrize("path", ["/gate?keep=5", "/gate/deny-403?deny=403&keep=5"])
+    def test_a_proxy_may_keep_what_holds_for_everybody(
+        self, client: FlaskClient, maintain: Callable[..., None], path: str
+    ) -> None:
+        kept = "max-age=1, stale-if-error=5"
+        assert client.get(path).headers.getlist("Cache-Control") == [kept]
+        maintain("read_only")
+        for method, passes in (("GET", True), ("POST", False)):
+            response = client.get(path, headers={"X-Forwarded-Method": method})
+            assert ((response.status_code == 200), response.headers.getlist("Cache-Control")) == (passes, [kept])
+
+    @pytest.mark.parametrize("keep", ["", "-1", "1.5", "x", "٣", "5,5", "1" * 10])
+    def test_what_is_no_number_of_seconds_keeps_nothing(self, client: FlaskClient, keep: str) -> None:
+        assert client.get("/gate", query_string={"keep": keep}).headers["Cache-Control"] == "no-store"
+
+    @pytest.mark.parametrize("app", [{"BYPASS_NETWORKS": [ip_network("127.0.0.0/8")]}], indirect=True)
+    def test_what_a_bypass_decided_is_not_kept(self, client: FlaskClient, maintain: Callable[..., None]) -> None:
+        outside = {"REMOTE_ADDR": "192.0.2.1"}
+        assert client.get("/gate?keep=5").headers["Cache-Control"] != "no-store"  # open, whoever asks
+        maintain("full")
+        insiders, others = client.get("/gate?keep=5"), client.get("/gate?keep=5", environ_overrides=outside)
+        assert (insiders.status_code, insiders.headers["Cache-Control"]) == (200, "no-store")
+        assert (others.status_code, others.headers["Cache-Control"]) == (503, "max-age=1, stale-if-error=5")
 
     def test_head_gets_the_headers_alone(self, client: FlaskClient, maintain: Callable[..., None]) -> None:
         maintain("full")
