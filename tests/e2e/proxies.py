@@ -18,6 +18,8 @@ from .visitors import Answer, Headers, ask
 
 DEPLOY = processes.ROOT / "deploy"
 NAMES = ("nginx", "caddy", "haproxy")
+REMEMBERING = ("nginx",)  # those that keep the last verdict, as shipped
+STALE = 2.2  # seconds after which a flip shows in all of them: nginx counts whole ones
 
 
 @dataclass
@@ -29,6 +31,10 @@ class Proxy:
     platform: int
     dop_be: int
     fail_closed: bool = False
+    keep: int = 60  # seconds for which a remembering proxy keeps a verdict of a dead gate
+    asking: bool = False  # about every visitor, where a proxy remembers as shipped
+    origin: str = ""  # whose pages may read the answer in place of a dead gate's
+    insiders: str = ""  # a network of which a remembering proxy knows that it is let through
     port: int = field(default_factory=free_port)
     stand_in: int = field(default_factory=free_port)  # what the configurations have at port 8001
 
@@ -81,8 +87,16 @@ class Proxy:
             "\n:80 {": f"\nhttp://:{self.port} {{",
             "bind :80\n": f"bind 127.0.0.1:{self.port}\n",
             "/etc/haproxy/": f"{self.directory}/",
+            "/var/lib/nginx/": f"{self.directory}/",
         }
-        for written, used in addresses.items():
+        memory = {"keep=60;": f"keep={self.keep};"}
+        if self.asking:
+            memory['    "" "";\n    default yes;'] = '    "" yes;\n    default yes;'
+        if self.origin:
+            memory['# "https://app.example.com"'] = f'"{self.origin}"'
+        if self.insiders:
+            memory["# 192.0.2.0/24 yes;"] = f"{self.insiders} yes;"
+        for written, used in {**addresses, **memory}.items():
             text = text.replace(written, used)
         (self.directory / name).write_text(fail_closed(text) if self.fail_closed else text)
 

@@ -30,6 +30,7 @@ class Server:
     def __init__(self, command: Sequence[str], *, cwd: Path | None = None, **environment: str) -> None:
         self.port = free_port()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
+        self.environment = environment
         given = processes.environment(**{"PORT": str(self.port), "ADMIN_TOKEN": ADMIN_TOKEN, **environment})
         arguments = [part.replace("$PORT", str(self.port)) for part in command]
         self._process = processes.start(arguments, cwd=cwd, env=given, stdout=self._output, stderr=self._output)

@@ -17,12 +17,13 @@ import pytest
 from tests.conftest import ADMIN
 from tests.processes import copy_project
 
-from .proxies import NAMES, Proxy
+from .proxies import NAMES, REMEMBERING, Proxy
 from .servers import Server, children, eventually, gunicorn
 from .visitors import Recorder
 
 VISITORS, PAUSE = 8, 0.015  # at a time, and seconds between the requests of each: up to 500 requests a second
 WORKERS = 2
+EDGES = [*((name, False) for name in NAMES), *((name, True) for name in REMEMBERING)]  # the latter ask every time
 
 
 def hang_up(server: Server) -> None:
@@ -92,17 +93,18 @@ def test_hup_takes_no_configuration_and_a_broken_one_harms_nothing(postgresql_ur
 
 @pytest.mark.parametrize("active", [True, False], ids=["in maintenance", "open"])
 @pytest.mark.parametrize("happening", [hang_up, replace, kill_each])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("edge", EDGES, ids=[f"{name}, asking" if asking else name for name, asking in EDGES])
 def test_nobody_is_let_through_or_refused_wrongly(
-    name: str, happening: Callable[[Server], None], active: bool, postgresql_url: str, tmp_path: Path
+    edge: tuple[str, bool], happening: Callable[[Server], None], active: bool, postgresql_url: str, tmp_path: Path
 ) -> None:
+    name, asking = edge
     with ExitStack() as stack:
         platform = Recorder(lambda _: (200, {}))
         stack.callback(platform.end)
         dop_be = stack.enter_context(gunicorn(postgresql_url, workers=WORKERS))
         dop_be.request("PUT", "/api/v1/maintenance", json={"active": active}, headers=ADMIN).raise_for_status()
         proxy = stack.enter_context(
-            Proxy(name, tmp_path / name, platform.port, dop_be.port, fail_closed=not active).running()
+            Proxy(name, tmp_path / name, platform.port, dop_be.port, fail_closed=not active, asking=asking).running()
         )
         expected = 503 if active else 200
         eventually(30, lambda: proxy.ask("GET", "/").status == expected)
