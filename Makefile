@@ -33,6 +33,7 @@ check-migrations: install ## one head, named by migrations/head.txt, and SQL tha
 	$(BIN)/python -m migrations.lint
 
 bench: system install ## measure the service and write docs/benchmarks.md; ROUNDS=1 is a quick look, ONLY=flips one part
+	@command -v wrk >/dev/null || tests/system-packages wrk
 	$(BIN)/python -m benchmarks $(if $(ROUNDS),--rounds $(ROUNDS)) $(ONLY)
 
 bench-peers: system $(VENV)-peers/ready ## measure others beside the service, in an environment of their own

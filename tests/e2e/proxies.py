@@ -19,7 +19,7 @@ from .visitors import Answer, Headers, ask
 DEPLOY = processes.ROOT / "deploy"
 NAMES = ("nginx", "caddy", "haproxy")
 REMEMBERING = ("nginx",)  # those that keep the last verdict, as shipped
-STALE = 2.2  # seconds after which a flip shows in all of them: nginx counts whole ones
+STALE = 2.2  # seconds after which a flip shows in all of them: nginx counts whole ones, and may add one
 
 
 @dataclass
