@@ -1,7 +1,19 @@
--- Asks dop_be's gate about a request: loaded by haproxy.cfg, whose frontend `gate` listens at GATE.
+-- Asks dop_be's gate about requests and keeps the last verdicts: loaded by haproxy.cfg, whose frontend `gate` is GATE.
 
-local GATE = "http://127.0.0.1:8001/gate"
+local GATE = "http://127.0.0.1:8001/gate?deny=403"
 local WAIT = 2500 -- milliseconds; the backend dop_be has shorter ones, this is the last resort
+
+-- A verdict is kept for a second, as dop_be's answer says, and for so many seconds more while dop_be is dead.
+local KEEP = 60
+
+-- Who may be let through in maintenance is asked about each time. With true everybody is, and a flip shows within
+-- milliseconds.
+local ASK_EVERY_TIME = false
+
+-- Origins whose pages may read what a refused visitor gets while dop_be is dead, as dop_be's CORS_ORIGINS.
+local ORIGINS = {
+    -- "https://app.example.com",
+}
 
 -- What dop_be decides by. The platform's secrets do not go along.
 local ASKED = {
@@ -16,6 +28,28 @@ local LONGEST = 1000
 -- Up to four bypass cookies, since another host of the domain may have planted one before the visitor's own.
 local MOST_BYPASSES = 4
 
+-- The last verdict on each kind of request is kept where all of HAProxy's threads see it: a variable of the process, with
+-- the times until which it is fresh and until which it goes on. Nothing that a visitor sent gets in there.
+local function remember(txn, kind, verdict)
+    local text = ("%s %f %f %s"):format(verdict.gate, verdict.fresh_until, verdict.over_at, verdict.starts or "")
+    txn:set_var("proc.dop_be_" .. kind, text)
+end
+
+local function remembered(txn, kind)
+    local text = txn:get_var("proc.dop_be_" .. kind)
+    if text then
+        local gate, fresh_until, over_at, starts = text:match("^(%a+) ([%d.]+) ([%d.]+) (.*)$")
+        return {
+            gate = gate, fresh_until = tonumber(fresh_until), over_at = tonumber(over_at),
+            starts = starts ~= "" and starts or nil,
+        }
+    end
+end
+
+local function first(headers, name)
+    return headers[name] and headers[name][0]
+end
+
 local function bypasses(cookies)
     local found = {}
     for _, value in pairs(cookies or {}) do
@@ -28,11 +62,11 @@ local function bypasses(cookies)
     return #found > 0 and { table.concat(found, "; ") } or nil
 end
 
-local function question(txn)
-    local theirs = txn.http:req_get_headers()
-    local headers = { ["x-forwarded-method"] = { txn.sf:method():sub(1, LONGEST) } }
+-- The question about this visitor.
+local function question(method, theirs)
+    local headers = { ["x-forwarded-method"] = { method:sub(1, LONGEST) } }
     for _, name in ipairs(ASKED) do
-        local value = theirs[name] and theirs[name][0]
+        local value = first(theirs, name)
         if value and #value <= LONGEST then
             headers[name] = { value }
         end
@@ -41,36 +75,108 @@ local function question(txn)
     return headers
 end
 
-local function verdict(answer)
-    if answer.status == 200 then
-        return "open"
+-- The kind of a request is the method that is asked about: reads, writes and CORS preflights.
+local function kind_of(method, theirs)
+    if method == "OPTIONS" and theirs["origin"] and theirs["access-control-request-method"] then
+        return "OPTIONS"
     end
-    -- A fault of dop_be is a dead gate, and so is a 503 of HAProxy's own; whatever else is said is a refusal.
-    local status = answer.status or 0
-    local said = status == 503 and answer.headers["x-gate"] or status >= 200 and status < 500
-    return said and "closed" or "dead"
+    return (method == "GET" or method == "HEAD" or method == "OPTIONS") and "GET" or "POST"
 end
 
--- Sets txn.gate to open, closed or dead, and keeps the answer for the service below.
-core.register_action("ask_gate", { "http-req" }, function(txn)
-    local answer = core.httpclient():get { url = GATE, headers = question(txn), timeout = WAIT }
-    local starts = answer.headers and answer.headers["x-maintenance-starts"]
-    if starts then
-        txn:set_var("txn.maintenance_starts", starts[0])
+-- Returns dop_be's answer and the verdict in it; nil while dop_be is dead, and an error (5xx) is a dead gate too.
+-- Whatever else is said is a refusal, or a visitor could get in by a header that dop_be does not take.
+local function ask(url, headers)
+    local answer = core.httpclient():get { url = url, headers = headers, timeout = WAIT }
+    local status = answer.status or 0
+    if status < 200 or status >= 500 then
+        return nil
     end
-    txn:set_var("txn.gate", verdict(answer))
+    local starts = first(answer.headers, "x-maintenance-starts")
+    return answer, { gate = status == 200 and "open" or "closed", starts = starts }
+end
+
+local function seconds()
+    local now = core.now()
+    return now.sec + now.usec / 1000000
+end
+
+-- Returns the last verdict on this kind of request, asked for anew where it is too old; nil where dop_be has been dead
+-- for too long.
+local function last_verdict(txn, kind, address)
+    local now, last = seconds(), remembered(txn, kind)
+    if last and now < last.fresh_until then
+        return last
+    end
+    local answer, verdict = ask(GATE .. "&keep=" .. KEEP, {
+        ["x-forwarded-method"] = { kind },
+        ["x-forwarded-for"] = { address }, -- dop_be lets nothing be kept that an address decided
+        ["origin"] = { "http://preflight.invalid" }, -- for OPTIONS, which without these is no preflight
+        ["access-control-request-method"] = { "GET" },
+    })
+    if answer then
+        local control = first(answer.headers, "cache-control") or ""
+        local age, more = control:match("^max%-age=(%d+), stale%-if%-error=(%d+)$")
+        if age then
+            verdict.fresh_until = now + age
+            verdict.over_at = now + age + more
+            remember(txn, kind, verdict)
+        end
+        return verdict
+    end
+    return last and now < last.over_at and last or nil
+end
+
+-- Sets txn.gate to open, closed or dead, and keeps dop_be's answer to a refused visitor for the service below.
+core.register_action("ask_gate", { "http-req" }, function(txn)
+    local theirs, method = txn.http:req_get_headers(), txn.sf:method()
+    local own, answer, verdict = question(method, theirs), nil, nil
+    if ASK_EVERY_TIME or own["cookie"] or theirs["x-maintenance-bypass"] or txn:get_var("txn.insider") then
+        answer, verdict = ask(GATE, own)
+    end
+    verdict = verdict or last_verdict(txn, kind_of(method, theirs), first(theirs, "x-forwarded-for"))
+    if verdict and verdict.gate == "closed" and not answer then
+        answer = ask(GATE, own)
+    end
+    if verdict and verdict.starts then
+        txn:set_var("txn.maintenance_starts", verdict.starts)
+    end
+    txn:set_var("txn.gate", verdict and verdict.gate or "dead")
     txn:set_priv(answer)
 end)
 
--- Gives a refused visitor what dop_be answered, headers and all.
+-- What a refused visitor gets while dop_be is dead.
+local function unavailable(theirs)
+    local text = "The service is unavailable for a moment."
+    local headers = {
+        ["retry-after"] = { "5" }, ["cache-control"] = { "no-store" }, ["vary"] = { "Accept, Origin" },
+        ["content-type"] = { "application/problem+json" }, ["access-control-expose-headers"] = { "Retry-After" },
+    }
+    for _, origin in ipairs(ORIGINS) do
+        if origin == first(theirs, "origin") then
+            headers["access-control-allow-origin"] = { origin }
+        end
+    end
+    local body = '{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"' .. text
+        .. '","code":"unavailable"}\n'
+    if (first(theirs, "accept") or ""):lower():find("text/html", 1, true) then
+        headers["content-type"] = { "text/html; charset=utf-8" }
+        body = '<!doctype html><html lang="en"><title>Unavailable</title><p>' .. text .. "</p></html>\n"
+    end
+    headers["content-length"] = { tostring(#body) }
+    return { status = 503, headers = headers, body = body }
+end
+
+-- Gives a refused visitor what dop_be answered, headers and all, and 503 in place of 403.
 core.register_service("refuse", "http", function(applet)
-    local answer = applet:get_priv()
-    applet:set_status(answer.status)
+    local answer = applet:get_priv() or unavailable(applet.headers)
+    applet:set_status(answer.status == 403 and 503 or answer.status)
+    if answer.status == 200 then -- the gate opened after it had refused: the visitor may come back at once
+        applet:set_status(503)
+        applet:add_header("retry-after", "1")
+    end
     for name, values in pairs(answer.headers) do
         for _, value in pairs(values) do
-            if name ~= "x-gate" then
-                applet:add_header(name, value)
-            end
+            applet:add_header(name, value)
         end
     end
     applet:start_response()

@@ -18,7 +18,7 @@ from .visitors import Answer, Headers, ask
 
 DEPLOY = processes.ROOT / "deploy"
 NAMES = ("nginx", "caddy", "haproxy")
-REMEMBERING = ("nginx",)  # those that keep the last verdict, as shipped
+REMEMBERING = ("nginx", "haproxy")  # those that keep the last verdict, as shipped
 STALE = 2.2  # seconds after which a flip shows in all of them: nginx counts whole ones, and may add one
 
 
@@ -89,13 +89,18 @@ class Proxy:
             "/etc/haproxy/": f"{self.directory}/",
             "/var/lib/nginx/": f"{self.directory}/",
         }
-        memory = {"keep=60;": f"keep={self.keep};"}
+        memory = {"keep=60;": f"keep={self.keep};", "local KEEP = 60": f"local KEEP = {self.keep}"}
         if self.asking:
             memory['    "" "";\n    default yes;'] = '    "" yes;\n    default yes;'
+            memory["local ASK_EVERY_TIME = false"] = "local ASK_EVERY_TIME = true"
         if self.origin:
-            memory['# "https://app.example.com"'] = f'"{self.origin}"'
+            memory['# "https://app.example.com"'] = f'"{self.origin}"'  # nginx
+            memory['-- "https://app.example.com"'] = f'"{self.origin}"'  # HAProxy
         if self.insiders:
             memory["# 192.0.2.0/24 yes;"] = f"{self.insiders} yes;"
+            memory["# http-request set-var(txn.insider) bool(true) if { src 192.0.2.0/24 }"] = (
+                f"http-request set-var(txn.insider) bool(true) if {{ src {self.insiders} }}"
+            )
         for written, used in {**addresses, **memory}.items():
             text = text.replace(written, used)
         (self.directory / name).write_text(fail_closed(text) if self.fail_closed else text)
