@@ -82,7 +82,6 @@ class Proxy:
             "127.0.0.1:8080": f"127.0.0.1:{self.platform}",
             "127.0.0.1:8000": f"127.0.0.1:{self.dop_be}",
             "127.0.0.1:8001": f"127.0.0.1:{self.stand_in}",
-            "http://:8001 ": f"http://:{self.stand_in} ",
             "listen 80;": f"listen 127.0.0.1:{self.port};",
             "\n:80 {": f"\nhttp://:{self.port} {{",
             "bind :80\n": f"bind 127.0.0.1:{self.port}\n",

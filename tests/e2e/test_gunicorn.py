@@ -23,7 +23,9 @@ def read_only(empty_postgresql: Callable[..., str], migrated_postgresql: str) ->
         yield server.port
 
 
-@pytest.mark.parametrize("target", ["/gate", "/gate/", "/gate/any/thing", "/gate%2f", "/%67ate", "/gate?deny=403"])
+@pytest.mark.parametrize(
+    "target", ["/gate", "/gate/ask", "/gate/ask/any/thing", "/gate%2fask", "/%67ate", "/gate?deny=403"]
+)
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -42,7 +44,20 @@ def test_no_header_opens_the_gate(read_only: int, target: str, name: str, value:
     assert ask(read_only, "GET", target, [*proxy, (name, value)]).status in {403, 503}
 
 
-@pytest.mark.parametrize("target", ["//gate", "/Gate", "/gate;x", "/x/../gate", "/gatekeeper", "/gate%20"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//gate",
+        "/gate/",
+        "/gate/deny-403/",
+        "/gate/any/thing",
+        "/Gate",
+        "/gate;x",
+        "/x/../gate",
+        "/gatekeeper",
+        "/gate%20",
+    ],
+)
 def test_what_is_not_the_gate_is_not_answered_as_open(read_only: int, target: str) -> None:
     """A proxy with a mistyped address refuses everybody, instead of nobody."""
     assert ask(read_only, "GET", target, [("X-Forwarded-Method", "GET")]).status == 404
