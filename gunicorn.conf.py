@@ -23,6 +23,7 @@ def everywhere(port: int) -> list[str]:
     return [f"0.0.0.0:{port}", f"[::]:{port}"] if only_ipv6 else [f"[::]:{port}"]
 
 
+COMMAND_NAME = "/proc/self/comm"
 settings = Config.from_env_or_exit()  # read in the master: a bad value stops the start at once
 wsgi_app = "wsgi:app"
 bind = everywhere(settings.PORT) if settings.PORT else f"127.0.0.1:{DEFAULT_PORT}"
@@ -60,8 +61,15 @@ def on_starting(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start the watcher after the fork: a thread started before it is dead in the worker."""
-    worker.wsgi.extensions["live"].start()
+    """Start the watcher after the fork: a thread started before it is dead in the worker. Serve once it has looked.
+
+    A worker that knows the state is called `dop_be-ready`, which `ps`, `pgrep` and deploy/replace see (proc(5)).
+    """
+    live = worker.wsgi.extensions["live"]
+    live.start()
+    if live.snapshot is not None and os.path.exists(COMMAND_NAME):
+        with open(COMMAND_NAME, "w", encoding="ascii") as name:
+            name.write("dop_be-ready")
 
 
 def worker_exit(server: Any, worker: Any) -> None:

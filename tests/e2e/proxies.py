@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,7 @@ class Proxy:
     platform: int
     dop_be: int
     fail_closed: bool = False
+    second: int = 0  # the port of a second dop_be
     keep: int = 60  # seconds for which a remembering proxy keeps a verdict of a dead gate
     asking: bool = False  # about every visitor, where a proxy remembers as shipped
     origin: str = ""  # whose pages may read the answer in place of a dead gate's
@@ -100,6 +102,12 @@ class Proxy:
             memory["# http-request set-var(txn.insider) bool(true) if { src 192.0.2.0/24 }"] = (
                 f"http-request set-var(txn.insider) bool(true) if {{ src {self.insiders} }}"
             )
+        if self.second:
+            # nginx has two lines for one machine already
+            text = re.sub(r"(server 127.0.0.1:)8000(.*\n +server 127.0.0.1:8000)", rf"\g<1>{self.second}\2", text)
+            text = text.replace("reverse_proxy 127.0.0.1:8000", f"reverse_proxy 127.0.0.1:{self.second} 127.0.0.1:8000")
+            server = "server dop_be 127.0.0.1:8000"
+            text = text.replace(server, f"server second 127.0.0.1:{self.second}\n    {server}")
         for written, used in {**addresses, **memory}.items():
             text = text.replace(written, used)
         (self.directory / name).write_text(fail_closed(text) if self.fail_closed else text)

@@ -27,6 +27,8 @@ START_SECONDS = 120.0  # for a machine that is busy
 class Server:
     """A web server started by a command that listens on `PORT`; its output is kept in a file."""
 
+    pid_file: Path  # of gunicorn
+
     def __init__(self, command: Sequence[str], *, cwd: Path | None = None, **environment: str) -> None:
         self.port = free_port()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
@@ -127,8 +129,10 @@ def gunicorn(
     database_url: str, *arguments: str, workers: int = 1, cwd: Path | None = None, **environment: str
 ) -> Iterator[Server]:
     """gunicorn as in production, with the project's gunicorn.conf.py, for the block."""
-    command = ["gunicorn", "--bind", "127.0.0.1:$PORT", *arguments]
+    directory = processes.folder("pid")
+    command = ["gunicorn", "--bind", "127.0.0.1:$PORT", "--pid", str(directory / "gunicorn.pid"), *arguments]
     given: dict[str, Any] = {"DATABASE_URL": database_url, "WEB_CONCURRENCY": str(workers), **environment}
     with serving(command, cwd=cwd, **given) as server:
+        server.pid_file = directory / "gunicorn.pid"
         eventually(START_SECONDS, lambda: len(server.workers()) == workers)  # the first one may have answered
         yield server

@@ -14,16 +14,19 @@ from pathlib import Path
 
 import pytest
 
+from tests import processes
 from tests.conftest import ADMIN
 from tests.processes import copy_project
 
 from .proxies import NAMES, REMEMBERING, Proxy
-from .servers import Server, children, eventually, gunicorn
+from .servers import Server, eventually, gunicorn, serving
 from .visitors import Recorder
 
 VISITORS, PAUSE = 8, 0.015  # at a time, and seconds between the requests of each: up to 500 requests a second
 WORKERS = 2
 EDGES = [*((name, False) for name in NAMES), *((name, True) for name in REMEMBERING)]  # the latter ask every time
+EDGE_NAMES = [f"{name}, asking" if asking else name for name, asking in EDGES]
+UNREACHABLE = "DATABASE_URL=postgresql://nobody@127.0.0.1:1/nothing\n"
 
 
 def hang_up(server: Server) -> None:
@@ -34,12 +37,8 @@ def hang_up(server: Server) -> None:
 
 
 def replace(server: Server) -> None:
-    """Deploy: a new master beside the old one (USR2), and once its workers serve, the end of the old one (TERM)."""
-    before = set(server.workers())
-    os.kill(server.pid, signal.SIGUSR2)
-    eventually(30, lambda: [len(children(pid)) for pid in set(server.workers()) - before] == [WORKERS])
-    time.sleep(0.5)  # an operator asks /readyz here, which either master may answer
-    os.kill(server.pid, signal.SIGTERM)
+    """Deploy: a new master beside the old one, and once its workers know the state, the end of the old one."""
+    processes.run([str(processes.ROOT / "deploy/replace"), str(server.pid_file)])
     eventually(30, server.ended)
 
 
@@ -91,9 +90,96 @@ def test_hup_takes_no_configuration_and_a_broken_one_harms_nothing(postgresql_ur
         assert "HUP takes neither new code nor a new configuration" in server.log()
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("wsgi.py", "raise RuntimeError('broken')\n"), (".env", "LOG_LEVEL=nonsense\n"), (".env", UNREACHABLE)],
+    ids=["code", "configuration", "database"],
+)
+def test_a_release_that_does_not_come_up_leaves_the_old_one_serving(
+    postgresql_url: str, tmp_path: Path, file: str, text: str
+) -> None:
+    tree = copy_project(tmp_path / "dop_be")
+    (tree / ".env").write_text(f"DATABASE_URL={postgresql_url}\n")
+    with gunicorn("", workers=WORKERS, cwd=tree) as server:
+        before = server.workers()
+        (tree / file).write_text(text)
+        done = processes.run([tree / "deploy/replace", server.pid_file, "6"], check=False)
+        assert (done.returncode, done.stderr) == (
+            1,
+            "deploy/replace: no new gunicorn is ready after 6 s, its log says why; the old one goes on\n",
+        )
+        eventually(30, lambda: server.workers() == before)
+        assert server.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_it_runs_where_it_may_write_to_its_database_alone(
+    database: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """As any user, and in a container with a read-only root: no home, no temporary folder, a tree to read."""
+    url = request.getfixturevalue(f"{database}_url")
+    tree = copy_project(tmp_path / "dop_be")
+    for path in [*tree.rglob("*"), tree]:
+        path.chmod(path.stat().st_mode & ~0o222)
+    # root, without what lets it write anywhere
+    ordinary = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    nowhere = {"HOME": "/nonexistent", "TMPDIR": "/nonexistent"}
+    probe = processes.run([*ordinary, "touch", tree / "x"], check=False)
+    assert "Permission denied" in probe.stderr
+    command = [*ordinary, "gunicorn", "--bind", "127.0.0.1:$PORT"]
+    with serving(command, cwd=tree, path="/readyz", DATABASE_URL=url, **nowhere) as server:
+        server.request("PUT", "/api/v1/maintenance", json={"active": True}, headers=ADMIN).raise_for_status()
+        assert server.get("/gate").status_code == 503
+
+
+def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
+    text = (processes.ROOT / "deploy/dop_be.service").read_text()
+    tree = copy_project(tmp_path / "dop_be")
+    for name in ("flask", "python"):  # it looks whether they are there
+        (tree / ".venv/bin").mkdir(parents=True, exist_ok=True)
+        (tree / ".venv/bin" / name).symlink_to("/bin/true")
+    unit = tmp_path / "dop_be.service"
+    unit.write_text(text.replace("/opt/dop_be", str(tree)))
+    done = processes.run(["systemd-analyze", "verify", "--man=no", unit], check=False)
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "dop_be" in line]) == (0, [])
+
+
+@pytest.mark.parametrize("active", [True, False], ids=["in maintenance", "open"])
+@pytest.mark.parametrize("edge", EDGES, ids=EDGE_NAMES)
+def test_one_of_two_instances_may_be_restarted(
+    edge: tuple[str, bool], active: bool, postgresql_url: str, tmp_path: Path
+) -> None:
+    name, asking = edge
+    with ExitStack() as stack:
+        platform = Recorder(lambda _: (200, {}))
+        stack.callback(platform.end)
+        first, second = (stack.enter_context(gunicorn(postgresql_url, workers=WORKERS)) for _ in range(2))
+        first.request("PUT", "/api/v1/maintenance", json={"active": active}, headers=ADMIN).raise_for_status()
+        eventually(30, lambda: second.get("/api/v1/maintenance").json()["active"] == active)
+        edges = Proxy(
+            name,
+            tmp_path / name,
+            platform.port,
+            first.port,
+            second=second.port,
+            fail_closed=not active,
+            asking=asking,
+        )
+        proxy = stack.enter_context(edges.running())
+        expected = 503 if active else 200
+        eventually(30, lambda: proxy.ask("GET", "/").status == expected)
+        with visited(proxy) as statuses:
+            time.sleep(0.5)
+            second.stop()
+            time.sleep(1)
+            stack.enter_context(gunicorn(postgresql_url, "--bind", f"127.0.0.1:{second.port}", workers=WORKERS))
+            time.sleep(1)
+        assert set(statuses) == {expected}
+
+
 @pytest.mark.parametrize("active", [True, False], ids=["in maintenance", "open"])
 @pytest.mark.parametrize("happening", [hang_up, replace, kill_each])
-@pytest.mark.parametrize("edge", EDGES, ids=[f"{name}, asking" if asking else name for name, asking in EDGES])
+@pytest.mark.parametrize("edge", EDGES, ids=EDGE_NAMES)
 def test_nobody_is_let_through_or_refused_wrongly(
     edge: tuple[str, bool], happening: Callable[[Server], None], active: bool, postgresql_url: str, tmp_path: Path
 ) -> None:
