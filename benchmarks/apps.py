@@ -26,6 +26,8 @@ RECORD = struct.Struct("=cIqq")  # what happened, in which process, the version,
 class NoState:
     """Stands where gunicorn.conf.py starts and stops the watcher, for applications that have none."""
 
+    snapshot = None
+
     def start(self) -> None: ...
 
     def stop(self) -> None: ...

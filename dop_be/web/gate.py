@@ -21,6 +21,7 @@ from .http import EXPOSED_HEADERS
 from .outer import LOOK, Look, look
 from .refusal import Headers, Refusal, Refusals
 from .visitors import carries_bypass, comes_from
+from .whole import Whole
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -125,7 +126,7 @@ def _send(
     environ: WSGIEnvironment, start_response: StartResponse, status: int, body: bytes, headers: Headers
 ) -> Iterable[bytes]:
     start_response(f"{status} {HTTPStatus(status).phrase}", [*headers, ("Content-Length", str(len(body)))])
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+    return Whole(body, environ) if body and environ["REQUEST_METHOD"] != "HEAD" else []
 
 
 def init_app(app: Flask) -> Gate:

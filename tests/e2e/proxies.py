@@ -18,7 +18,7 @@ from .servers import START_SECONDS, eventually
 from .visitors import Answer, Headers, ask
 
 DEPLOY = processes.ROOT / "deploy"
-NAMES = ("nginx", "caddy", "haproxy")
+NAMES = ("nginx", "caddy", "haproxy", "envoy")
 REMEMBERING = ("nginx", "haproxy")  # those that keep the last verdict, as shipped
 STALE = 2.2  # seconds after which a flip shows in all of them: nginx counts whole ones, and may add one
 
@@ -78,6 +78,10 @@ class Proxy:
         self._configure("dop_be.lua", "dop_be.lua")
         return [_program("haproxy"), "-db", "-f", "haproxy.cfg"]
 
+    def _envoy(self) -> list[str]:
+        self._configure("envoy.yaml", "envoy.yaml")
+        return [_program("envoy"), "-c", "envoy.yaml", "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
+
     def _configure(self, shipped: str, name: str) -> None:
         text = (DEPLOY / shipped).read_text()
         addresses = {
@@ -87,6 +91,9 @@ class Proxy:
             "listen 80;": f"listen 127.0.0.1:{self.port};",
             "\n:80 {": f"\nhttp://:{self.port} {{",
             "bind :80\n": f"bind 127.0.0.1:{self.port}\n",
+            "0.0.0.0, port_value: 80 }": f"127.0.0.1, port_value: {self.port} }}",
+            "port_value: 8080 }": f"port_value: {self.platform} }}",
+            "port_value: 8000 }": f"port_value: {self.dop_be} }}",
             "/etc/haproxy/": f"{self.directory}/",
             "/var/lib/nginx/": f"{self.directory}/",
         }
@@ -106,6 +113,8 @@ class Proxy:
             # nginx has two lines for one machine already
             text = re.sub(r"(server 127.0.0.1:)8000(.*\n +server 127.0.0.1:8000)", rf"\g<1>{self.second}\2", text)
             text = text.replace("reverse_proxy 127.0.0.1:8000", f"reverse_proxy 127.0.0.1:{self.second} 127.0.0.1:8000")
+            endpoint = "{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 8000 } } } }"
+            text = text.replace(endpoint, f"{endpoint.replace('8000', str(self.second))}, {endpoint}")
             server = "server dop_be 127.0.0.1:8000"
             text = text.replace(server, f"server second 127.0.0.1:{self.second}\n    {server}")
         for written, used in {**addresses, **memory}.items():

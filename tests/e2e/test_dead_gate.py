@@ -137,7 +137,8 @@ class TestQuestion:
         with Proxy(name, tmp_path / name, platform.port, gate.port).running() as proxy:
             proxy.ask("PURGE", "/orders", [*told.items(), *PRIVATE.items(), *forged.items()], b"body")
         (asked,) = [asked for asked in gate.asked if asked.target != "/livez"]
-        assert (asked.method, asked.target.partition("?")[0], asked.body) == ("GET", "/gate", b"")
+        method = "PURGE" if name == "envoy" else "GET"  # Envoy asks with the visitor's method, without his body
+        assert (asked.method, asked.target.partition("?")[0], asked.body) == (method, "/gate", b"")
         assert {key: asked.values(key) for key in told} == {key: [value] for key, value in told.items()}
         assert [cookie.rstrip("; ") for cookie in asked.values("Cookie")] == ["maintenance_bypass=dop_1_2"]
         assert asked.values("X-Forwarded-Method") == ["PURGE"]
