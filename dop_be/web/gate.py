@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 # The paths of the question. Below /ask a proxy may append the visitor's path, which changes nothing.
-QUESTION = re.compile(r"/gate(?P<deny>/deny-403)?(?:/ask(?:/.*)?)?", re.DOTALL)
+QUESTION = re.compile(r"/gate(?:/deny-403)?(?:/ask(?:/.*)?)?", re.DOTALL)
+DENYING = "/gate/deny-403"
 SECONDS = re.compile(r"[0-9]{1,9}")
 NO_STORE = ("Cache-Control", "no-store")
 NO_QUESTION = problem(404, "not_found", "Proxies ask at /gate, /gate/ask, /gate/deny-403 or /gate/deny-403/ask.")
@@ -83,27 +83,21 @@ class Gate:
         so many more while dop_be is dead (RFC 9111 section 5.2.2.1, RFC 5861 section 4); but only what holds for
         every visitor, never what a bypass or an unknown state decided.
         """
-        asked = QUESTION.fullmatch(environ["PATH_INFO"])
-        if asked is None:
-            return _send(environ, start_response, 404, NO_QUESTION, [("Content-Type", PROBLEM), NO_STORE])
-        query = environ.get("QUERY_STRING", "")
+        path, query = environ["PATH_INFO"], environ.get("QUERY_STRING", "")
+        if path != "/gate" and not QUESTION.fullmatch(path):
+            return _send(environ, start_response, "404 NOT FOUND", NO_QUESTION, [("Content-Type", PROBLEM), NO_STORE])
         options = dict(part.partition("=")[::2] for part in query.split("&")) if query else {}
         method = environ.get("HTTP_X_FORWARDED_METHOD") or environ["REQUEST_METHOD"]
-        refusal, seen = self.refusal(environ, method), look(environ)
-        caching = NO_STORE
-        if SECONDS.fullmatch(options.get("keep", "")) and self._is_everybodys(refusal, environ, method):
-            caching = ("Cache-Control", f"max-age=1, stale-if-error={options['keep']}")
+        refusal = self.refusal(environ, method)
+        caching = _caching(options["keep"], refusal, environ, method) if "keep" in options else NO_STORE
         if refusal is None:
-            return _send(environ, start_response, 200, b"", [caching])
-        body, headers = refusal.answer(environ.get("HTTP_ACCEPT", ""), seen.now)
+            start_response("200 OK", [("Content-Length", "0"), caching])
+            return []
+        body, headers = refusal.answer(environ.get("HTTP_ACCEPT", ""), look(environ).now)
         headers = [caching if header == NO_STORE else header for header in headers]
-        status = 403 if asked["deny"] or options.get("deny") == "403" else 503
+        denied = path.startswith(DENYING) or options.get("deny") == "403"
+        status = "403 FORBIDDEN" if denied else "503 SERVICE UNAVAILABLE"
         return _send(environ, start_response, status, body, [*headers, *self._cors_headers(environ)])
-
-    @staticmethod
-    def _is_everybodys(refusal: Refusal | None, environ: WSGIEnvironment, method: str) -> bool:
-        phase = look(environ).phase
-        return phase is not None and (refusal is not None or is_open(phase, environ, method))
 
     def _cors_headers(self, environ: WSGIEnvironment) -> Headers:
         if self._cors is None:
@@ -122,11 +116,19 @@ def is_preflight(environ: WSGIEnvironment, method: str) -> bool:
     return method == "OPTIONS" and "HTTP_ORIGIN" in environ and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
 
 
+def _caching(keep: str, refusal: Refusal | None, environ: WSGIEnvironment, method: str) -> tuple[str, str]:
+    phase = look(environ).phase
+    everybodys = phase is not None and (refusal is not None or is_open(phase, environ, method))
+    if everybodys and SECONDS.fullmatch(keep):
+        return "Cache-Control", f"max-age=1, stale-if-error={keep}"
+    return NO_STORE
+
+
 def _send(
-    environ: WSGIEnvironment, start_response: StartResponse, status: int, body: bytes, headers: Headers
+    environ: WSGIEnvironment, start_response: StartResponse, status: str, body: bytes, headers: Headers
 ) -> Iterable[bytes]:
-    start_response(f"{status} {HTTPStatus(status).phrase}", [*headers, ("Content-Length", str(len(body)))])
-    return Whole(body, environ) if body and environ["REQUEST_METHOD"] != "HEAD" else []
+    start_response(status, [*headers, ("Content-Length", str(len(body)))])
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else Whole(body, environ)
 
 
 def init_app(app: Flask) -> Gate:

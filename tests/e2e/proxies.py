@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,7 @@ class Proxy:
     asking: bool = False  # about every visitor, where a proxy remembers as shipped
     origin: str = ""  # whose pages may read the answer in place of a dead gate's
     insiders: str = ""  # a network of which a remembering proxy knows that it is let through
+    changed: Mapping[str, str] = field(default_factory=dict)  # what else is written otherwise than shipped
     port: int = field(default_factory=free_port)
     stand_in: int = field(default_factory=free_port)  # what the configurations have at port 8001
 
@@ -117,7 +118,7 @@ class Proxy:
             text = text.replace(endpoint, f"{endpoint.replace('8000', str(self.second))}, {endpoint}")
             server = "server dop_be 127.0.0.1:8000"
             text = text.replace(server, f"server second 127.0.0.1:{self.second}\n    {server}")
-        for written, used in {**addresses, **memory}.items():
+        for written, used in {**self.changed, **addresses, **memory}.items():
             text = text.replace(written, used)
         (self.directory / name).write_text(fail_closed(text) if self.fail_closed else text)
 

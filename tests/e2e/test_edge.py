@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -116,3 +117,15 @@ def test_a_link_without_its_token_is_the_platforms(edge: Edge, expected: int) ->
     for target in ("/gate/bypass", "/gate"):
         answer = edge.proxy.ask("GET", target)
         assert (answer.status, answer.headers["Location"]) == (expected, None)
+
+
+def test_an_older_envoy_asks_below_a_prefix(dop_be: tuple[int, bool], expected: int, tmp_path: Path) -> None:
+    """It appends the visitor's path and query; Kubernetes' Gateway API with ExternalAuth does so as well."""
+    older = {"path_override: /gate?deny=403": "path_prefix: /gate/deny-403/ask"}
+    platform = Recorder(lambda _: (200, {}))
+    with Proxy(
+        "envoy", tmp_path / "envoy", platform.port, dop_be[0], fail_closed=True, changed=older
+    ).running() as envoy:
+        for target in ["/", "/orders?deny=503", "/bypass/x", "/../bypass/x", "/%2e%2e/livez", "/" + "x" * 8_000]:
+            assert envoy.ask("POST", target).status == expected
+    platform.end()
