@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -29,6 +29,7 @@ TARGETS = """
     /gate /gate/x /gate?deny=403 /a?deny=403 /gatekeeper
 """
 WRITES = ["POST", "PUT", "PATCH", "DELETE", "PURGE", "post", "get"]
+CROWD = 400
 FORGED = [
     ("X-Forwarded-Method", "GET"),
     ("X-Forwarded-Method", "GET"),
@@ -201,6 +202,20 @@ class TestClosed:
     def test_no_size_of_the_method_opens_the_gate(self, proxy: Proxy, platform: Recorder) -> None:
         for size in (4_000, 8_200, *range(14_900, 15_300, 50)):
             proxy.ask("G" * size, "/")
+        assert not platform.asked
+
+    def test_a_crowd_does_not_open_the_gate(self, proxy: Proxy, platform: Recorder) -> None:
+        """All at once, as clients that come back together do; the header has remembering proxies ask."""
+        with ExitStack() as stack:
+            address = ("127.0.0.1", proxy.port)
+            crowd = [stack.enter_context(socket.create_connection(address, timeout=30)) for _ in range(CROWD)]
+            for visitor in crowd:
+                visitor.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Maintenance-Bypass: x\r\n\r\n")
+            answers = set()
+            for visitor in crowd:
+                with suppress(ConnectionResetError):  # nginx takes as many as its worker_connections
+                    answers.add(visitor.recv(12))
+            assert answers == {b"HTTP/1.1 503"}
         assert not platform.asked
 
     def test_an_upgrade_is_refused(self, proxy: Proxy, platform: Recorder) -> None:
