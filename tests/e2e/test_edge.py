@@ -90,15 +90,15 @@ def test_a_slow_body_neither_opens_the_gate_nor_closes_it(edge: Edge, expected: 
         assert [edge.proxy.ask("GET", "/orders").status for _ in range(12)] == [expected] * 12
 
 
-@pytest.mark.parametrize("target", SPELLINGS.split())
-def test_only_the_exact_spelling_is_exempt(edge: Edge, expected: int, target: str) -> None:
-    edge.platform.asked.clear()
-    edge.proxy.ask("POST", target)
-    reached = {asked.target for asked in edge.platform.asked}
-    if expected == 503:
-        assert reached == {target} & EXEMPT
-    elif target in EXEMPT:
-        assert target in reached  # beside what the visitors of an earlier test gave up
+def test_only_the_exact_spelling_is_exempt(edge: Edge, expected: int) -> None:
+    for target in SPELLINGS.split():
+        edge.platform.asked.clear()
+        edge.proxy.ask("POST", target)
+        reached = {asked.target for asked in edge.platform.asked}
+        if expected == 503:
+            assert reached == {target} & EXEMPT, target
+        elif target in EXEMPT:
+            assert target in reached  # beside what the visitors of an earlier test gave up
 
 
 @pytest.mark.parametrize("query", ["deny=403", "next=/&deny=403", "q=" + "x" * 3_000, "q=" + "x" * 7_800])
