@@ -49,7 +49,8 @@ class Config:
     CORS_ORIGINS: tuple[str, ...] = ()
     FAIL_OPEN: bool = False
     TRUSTED_PROXY_HOPS: int = 0
-    RETRY_AFTER: int = 120
+    RETRY_AFTER: int = 120  # seconds, as the next
+    RETRY_SPREAD: int = 30
     MAINTENANCE_TEMPLATE: Path | None = None
     PUBLIC_URL: str = "http://127.0.0.1:8000"
     BYPASS_NETWORKS: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -83,6 +84,7 @@ class Config:
                 FAIL_OPEN=_read(env, "bool", "FAIL_OPEN", "true or false"),
                 TRUSTED_PROXY_HOPS=_integer(env, "TRUSTED_PROXY_HOPS", 0, 10),
                 RETRY_AFTER=_integer(env, "RETRY_AFTER", 1, A_DAY),
+                RETRY_SPREAD=_integer(env, "RETRY_SPREAD", 1, A_DAY),
                 MAINTENANCE_TEMPLATE=_template(env.str("MAINTENANCE_TEMPLATE", "")),
                 PUBLIC_URL=_public_url(env.str("PUBLIC_URL", "") or f"http://127.0.0.1:{port or DEFAULT_PORT}"),
                 BYPASS_NETWORKS=_networks(env.list("BYPASS_NETWORKS", [])),

@@ -25,6 +25,7 @@ def create_app(config: object) -> Flask:
     check_columns(SHOWN)
     app = Flask(__name__, template_folder="panel/templates", static_folder="panel/static")
     app.config.from_object(config)
+    app.url_map.strict_slashes = False  # a path answers the same with a slash at its end
     database.init_app(app)
     migrate.init_app(app, directory=app.config["MIGRATIONS"])
     api.init_app(app)

@@ -33,6 +33,15 @@ class StrictInteger(fields.Integer):
         return value
 
 
+class WrittenInteger(fields.Integer):
+    """A whole number in the ASCII digits of a query: Python's int() takes `1_0` and other scripts' digits too."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not re.fullmatch("-?[0-9]{1,20}", str(value)):
+            raise self.make_error("invalid", input=value)
+        return int(value)
+
+
 class StrictFloat(fields.Float):
     """A finite JSON number; what is not finite, as SQL may have stored it, shows as null."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -76,9 +77,17 @@ def boundaries(occurrences: Sequence[Occurrence], now: datetime) -> tuple[float,
     return last.timestamp() if last else -math.inf, following.timestamp() if following else math.inf
 
 
-def retry_after(until: datetime | None, default: int, now: float) -> int:
-    """Return after how many seconds, at least 1, to try again (RFC 9110 section 10.2.3); `now` is a Unix time."""
-    return default if until is None else max(1, math.ceil(until.timestamp() - now))
+def retry_after(since: datetime | None, until: datetime | None, now: float, *, default: int, spread: int) -> int:
+    """Return after how many seconds to try again (RFC 9110 section 10.2.3); `now` is a Unix time.
+
+    Where the end is known it is never before that, and by lot up to `spread` seconds later, so that clients do not
+    come back as one: at most a tenth of the maintenance's length, and at least 1.
+    """
+    if until is None:
+        return default
+    tenth = (until - since) // timedelta(seconds=10) if since else spread
+    latest = max(1, min(spread, tenth))
+    return max(1, math.ceil(until.timestamp() - now)) + random.randint(0, latest)  # noqa: S311 - nobody gains by guessing
 
 
 def lets_through(maintenance: Maintenance, method: str, *, preflight: bool) -> bool:

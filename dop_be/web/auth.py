@@ -13,7 +13,7 @@ from ..access import tokens
 from ..access.service import ADMIN
 from ..database import Author
 from ..errors import Forbidden, Unauthorized
-from .http import change_reason, request_id
+from .http import change_reason, refuse_unknown_query, request_id
 from .outer import current, look
 
 P = ParamSpec("P")
@@ -77,6 +77,7 @@ def require(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             if scope not in found.scopes:
                 raise Forbidden(f"The token lacks the scope {scope}.")
             g.scope = scope
+            refuse_unknown_query()
             return view(*args, **kwargs)
 
         checked.required_scope = scope  # type: ignore[attr-defined]  # for documentation

@@ -16,7 +16,7 @@ from ..errors import StateUnknown
 from ..maintenance.policy import lets_through
 from ..maintenance.timeline import Phase
 from .exemption import counted_method, exempt, is_exempt
-from .http import EXPOSED_HEADERS
+from .http import cors
 from .outer import LOOK, Look, look
 from .refusal import Headers, Refusal, Refusals
 from .visitors import carries_bypass, comes_from
@@ -40,7 +40,7 @@ class Gate:
         self._app = app
         self._refusals = Refusals(app)
         self._networks, self._hops = app.config["BYPASS_NETWORKS"], app.config["TRUSTED_PROXY_HOPS"]
-        self._cors = get_cors_options(app, {"expose_headers": EXPOSED_HEADERS}) if app.config["CORS_ORIGINS"] else None
+        self._cors = get_cors_options(app, cors(app)) if app.config["CORS_ORIGINS"] else None
         self._kept: tuple[Phase, Refusal] | None = None
 
     def refusal(self, environ: WSGIEnvironment, method: str) -> Refusal | None:

@@ -6,11 +6,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Flask, Response, request
-from marshmallow import fields
 from marshmallow.validate import Length, OneOf, Range
 
 from ..extensions import api
-from ..fields import StrictSchema, StrictString
+from ..fields import StrictSchema, StrictString, WrittenInteger
 from ..history import service
 from ..history.model import KINDS
 from .auth import require
@@ -25,8 +24,8 @@ bp = exempt(Blueprint("history", __name__, url_prefix="/api/v1", description="Hi
 class PageSchema(StrictSchema):
     """Which page: up to `limit` entries, older than the one with the id `before`."""
 
-    limit = fields.Integer(load_default=50, validate=Range(1, 200))
-    before = fields.Integer(load_default=None, validate=Range(1, LARGEST_ID))
+    limit = WrittenInteger(load_default=50, validate=Range(1, 200))
+    before = WrittenInteger(load_default=None, validate=Range(1, LARGEST_ID))
     key = StrictString(load_default=None, validate=Length(max=200))
     by = StrictString(load_default=None, validate=Length(max=200))
 

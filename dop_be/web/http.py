@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from flask import json as flask_json
 from flask_cors import CORS
 from flask_smorest import Blueprint as SmorestBlueprint
@@ -23,12 +23,16 @@ from ..errors import InvalidInput, NotJSON, RevisionRequired, TooLarge, Unsuppor
 from ..fields import invalid
 from ..history.service import checked_reason
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
 ETAG = re.compile(r"([0-9]{1,18})(-[0-9a-f]{8})?")  # a revision, with or without the digest of the body
 EXPOSED_HEADERS = ["ETag", "Retry-After", "X-Maintenance-Mode", "X-Maintenance-Starts", "X-Request-ID"]
 LONGEST_BODY = 16 * 1024  # bytes
 TOO_LARGE = f"The body may have {LONGEST_BODY} bytes at most."
 WELL_FORMED_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,199}")
 UNREADABLE = "\ufffd"  # what unquote puts where bytes are not UTF-8
+ADDRESS_WITH_PORT = re.compile(r"(?P<four>[0-9.]+):[0-9]+|\[(?P<six>[^\]]+)\](?::[0-9]+)?")
 PERCENT_ENCODED = re.compile(r"(?:[ -$&-~]|%[0-9A-Fa-f]{2})*")  # printable ASCII, and % only before two digits
 
 
@@ -57,6 +61,18 @@ class Blueprint(SmorestBlueprint):
     """A blueprint whose `arguments` are read strictly."""
 
     ARGUMENTS_PARSER = StrictParser()
+
+    def arguments(self, schema: type[Schema], *, location: str = "json", **options: Any) -> Any:
+        """Have a view read its body, or its query, whose names are then the only ones that a caller may send."""
+        decorate = super().arguments(schema, location=location, **options)
+
+        def reading(view: Any) -> Any:
+            decorated = decorate(view)
+            if location == "query":
+                decorated.query = frozenset(schema().fields)
+            return decorated
+
+        return reading
 
 
 def _body() -> bytes:
@@ -154,9 +170,48 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
 
 
+def refuse_unknown_query() -> None:
+    """Refuse a query of the API that names what its endpoint does not know: a typing error must not change the answer.
+
+    Raises:
+        InvalidInput: naming each such name.
+    """
+    if request.query_string and request.endpoint and request.path.startswith("/api/v1/"):
+        view = current_app.view_functions[request.endpoint]
+        known: frozenset[str] = getattr(view, "query", frozenset())
+        if unknown := sorted(set(request.args) - known):
+            raise InvalidInput(
+                {name: [f"Unknown; accepted: {', '.join(sorted(known)) or 'none'}."] for name in unknown}
+            )
+
+
+def _check_query_of_public_views() -> None:
+    """Look at the query before views that anyone may read; behind `require` it comes after the token."""
+    if not hasattr(current_app.view_functions.get(request.endpoint or ""), "required_scope"):
+        refuse_unknown_query()
+
+
+def cors(app: Flask) -> dict[str, Any]:
+    """Return what flask-cors takes: it would read an origin with brackets, which IPv6 addresses have, as a pattern."""
+    exact = [re.compile(re.escape(one) + r"\Z") if "[" in one else one for one in app.config["CORS_ORIGINS"]]
+    return {"origins": exact, "expose_headers": EXPOSED_HEADERS}
+
+
+def without_port(app: WSGIApplication) -> WSGIApplication:
+    """Take port and brackets off the client's address, with which some proxies write it (RFC 7239 section 6)."""
+
+    def call(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if found := ADDRESS_WITH_PORT.fullmatch(environ.get("REMOTE_ADDR", "")):
+            environ["REMOTE_ADDR"] = found["four"] or found["six"]
+        return app(environ, start_response)
+
+    return call
+
+
 def init_app(app: Flask) -> None:
     """Let other origins' pages call, and believe the proxies in front; last, since it goes around the gate too."""
+    app.before_request(_check_query_of_public_views)
     if app.config["CORS_ORIGINS"]:
-        CORS(app, expose_headers=EXPOSED_HEADERS)
+        CORS(app, **cors(app))
     if hops := app.config["TRUSTED_PROXY_HOPS"]:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops)  # type: ignore[method-assign]
+        app.wsgi_app = ProxyFix(without_port(app.wsgi_app), x_for=hops)  # type: ignore[method-assign]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -26,18 +26,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The two bodies, the headers that both carry and those of the page; `until` is the end, where it is known."""
+    """The two bodies, their headers, those of the page, and the seconds to wait at a Unix time."""
 
     document: bytes
     page: bytes
     headers: Mapping[str, str]
     page_headers: Mapping[str, str]
-    until: datetime | None = None
+    wait: Callable[[float], int]
 
     def answer(self, accept: str, now: float) -> tuple[bytes, Headers]:
         """Return body and headers for a request's Accept header at a Unix time."""
-        seconds = retry_after(self.until, int(self.headers["Retry-After"]), now)
-        headers = {**self.headers, "Retry-After": str(seconds)}
+        headers = {**self.headers, "Retry-After": str(self.wait(now))}
         if wants_html(accept):
             return self.page, list({"Content-Type": HTML, **headers, **self.page_headers}.items())
         return self.document, list({"Content-Type": PROBLEM, **headers}.items())
@@ -47,7 +46,7 @@ class Refusals:
     """Makes the refusals of one application, with the team's own page where there is one that renders."""
 
     def __init__(self, app: Flask) -> None:
-        self._retry_after = str(app.config["RETRY_AFTER"])
+        self._waiting = {"default": app.config["RETRY_AFTER"], "spread": app.config["RETRY_SPREAD"]}
         with app.app_context():
             self._error_page, self._page = page("error.html"), page("maintenance.html")
         self._own = _own_page(app, app.config["MAINTENANCE_TEMPLATE"])
@@ -61,16 +60,17 @@ class Refusals:
         return Refusal(
             problem(HTTPStatus.SERVICE_UNAVAILABLE, "maintenance", detail, **times),
             body.encode(),
-            {**COMMON, "Retry-After": self._retry_after, "X-Maintenance-Mode": maintenance.mode},
+            {**COMMON, "X-Maintenance-Mode": maintenance.mode},
             headers,
-            maintenance.until,
+            partial(retry_after, maintenance.since, maintenance.until, **self._waiting),
         )
 
     def for_unknown_state(self, error: StateUnknown) -> Refusal:
         """Return the refusal of a process that has not read the database yet."""
         body = self._error_page.render({"title": "Service unavailable", "detail": "Try again in a moment."})
         document = problem(error.status, error.code, error.detail)
-        return Refusal(document, body.encode(), {**COMMON, **error.headers}, self._error_page.headers)
+        wait = int(error.headers["Retry-After"])
+        return Refusal(document, body.encode(), {**COMMON, **error.headers}, self._error_page.headers, lambda _: wait)
 
     def _rendered(self, known: Mapping[str, Any]) -> tuple[str, Mapping[str, str]]:
         if self._own is not None:

@@ -96,13 +96,25 @@ def test_nothing_changes_between_boundaries(spans: list[tuple[int, int]], data: 
     assert announced(upcoming(found, moment), moment) == announced(upcoming(found, NOON), NOON)
 
 
+def waits(since: datetime | None, until: datetime | None, now: float) -> set[int]:
+    """Everything that many clients are told at this moment."""
+    return {retry_after(since, until, now, default=120, spread=30) for _ in range(3_000)}
+
+
 @pytest.mark.parametrize(("left", "seconds"), [(90.0, 90), (89.2, 90), (0.2, 1), (0.0, 1), (-5.0, 1)])
-def test_retry_after_is_the_whole_seconds_to_the_end_and_at_least_one(left: float, seconds: int) -> None:
-    assert retry_after(NOON, 120, NOON.timestamp() - left) == seconds
+@pytest.mark.parametrize(
+    ("length", "spread"),
+    [(None, 30), (86_400, 30), (300, 30), (299, 29), (100, 10), (10, 1), (3, 1)],  # a tenth, and at least 1
+)
+def test_retry_after_is_spread_after_the_end_and_never_before(
+    left: float, seconds: int, length: int | None, spread: int
+) -> None:
+    since = None if length is None else NOON - timedelta(seconds=length)
+    assert waits(since, NOON, NOON.timestamp() - left) == set(range(seconds, seconds + spread + 1))
 
 
 def test_retry_after_is_the_default_where_no_end_is_known() -> None:
-    assert retry_after(None, 120, NOON.timestamp()) == 120
+    assert waits(NOON, None, NOON.timestamp()) == {120}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PROPFIND", "get", "QUERY", ""])
