@@ -115,6 +115,20 @@ def recurrence(text: str, start: datetime, zone: ZoneInfo) -> Recurrence:
     return Recurrence(rule, start, until, period, counted="COUNT" in parts)
 
 
+def with_end(text: str, start: datetime, zone: ZoneInfo) -> str:
+    """Return the rule with UNTIL in place of COUNT, which has to be counted from the first start again and again.
+
+    Raises:
+        InvalidRule: as `recurrence` does.
+    """
+    parts = rule_parts(text)
+    if "COUNT" not in parts:
+        return text
+    *_, last = recurrence(text, start, zone).starts(start)
+    said = {"COUNT": f"UNTIL={last:%Y%m%dT%H%M%S}"}
+    return ";".join(said.get(name, f"{name}={value}") for name, value in parts.items())
+
+
 def rule_parts(text: str) -> dict[str, str]:
     """Return the parts of a rule by name, in upper case and in their order; errors quote what was written.
 

@@ -17,7 +17,7 @@ from itertools import pairwise, takewhile
 from zoneinfo import ZoneInfo
 
 from ..errors import InvalidInput
-from .recurrence import InvalidRule, Recurrence, recurrence
+from .recurrence import InvalidRule, Recurrence, recurrence, with_end
 
 MOST_WINDOWS = 100
 LONGEST = timedelta(days=31)
@@ -131,7 +131,7 @@ def plan(  # noqa: PLR0913 - the fields of a window
         raise _wrong("starts_at", "Must be within the next ten years.")
     if rrule is not None:
         _check_rule(rrule.strip(), starts_at, begin, end, place)
-        rrule = rrule.strip().upper().removeprefix("RRULE:")
+        rrule = with_end(rrule.strip().upper().removeprefix("RRULE:"), _local(begin, place), place)
     window = Window(uuid.uuid4(), begin, end, mode, message, place.key, rrule)
     if current(window, now) is None:
         raise _wrong("ends_at", "The window is over already.")

@@ -117,11 +117,10 @@ def schedule(by: Author, **planned: Any) -> Window:
     Raises:
         InvalidInput, SettingsMissing, DatabaseUnavailable: nothing was stored.
     """
+    window = plan(datetime.now(UTC), **planned)  # before the lock: going through a rule takes its time
     with writing(by) as session:
         settings.locked_row(session)
-        now = datetime.now(UTC)  # as in `switch`
-        window = plan(now, **planned)
-        _add(session, _windows(session), window, now)
+        _add(session, _windows(session), window, datetime.now(UTC))
     _log("planned", by, window)
     return window
 

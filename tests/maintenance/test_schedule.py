@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import dropwhile, islice
 from typing import Any
@@ -234,6 +235,32 @@ def test_a_plan_is_stored_in_utc_with_its_rule_in_upper_case() -> None:
     )
     assert (planned.starts_at, planned.ends_at) == (at("2026-12-01T01:00Z"), at("2026-12-01T03:00Z"))
     assert planned.rrule == "FREQ=WEEKLY;BYDAY=TU"
+
+
+@pytest.mark.parametrize(
+    ("start", "rrule", "stored"),
+    [
+        ("2026-12-01T02:00", "FREQ=DAILY;COUNT=3", "FREQ=DAILY;UNTIL=20261203T020000"),
+        ("2026-12-01T02:00", "COUNT=1;FREQ=DAILY", "UNTIL=20261201T020000;FREQ=DAILY"),
+        ("2026-12-07T02:00", "FREQ=MONTHLY;COUNT=4;BYDAY=1MO", "FREQ=MONTHLY;UNTIL=20270301T020000;BYDAY=1MO"),
+        ("2027-03-27T02:30", "FREQ=DAILY;COUNT=2", "FREQ=DAILY;UNTIL=20270328T023000"),  # a time that the clock skips
+    ],
+)
+def test_a_count_is_stored_as_the_end_that_it_means(start: str, rrule: str, stored: str) -> None:
+    times: dict[str, Any] = {"starts_at": at(start), "ends_at": at(start) + timedelta(hours=1)}
+    planned = plan(NOW, timezone="Europe/Berlin", rrule=rrule, **times)
+    assert planned.rrule == stored
+    counted = occurrences(replace(planned, rrule=rrule), NOW)
+    assert [one.starts_at for one in occurrences(planned, NOW)] == [one.starts_at for one in counted]
+
+
+@pytest.mark.parametrize("rrule", ["FREQ=DAILY;COUNT=999", "FREQ=YEARLY;INTERVAL=999;COUNT=999"])
+def test_a_long_count_is_one_too(rrule: str) -> None:
+    times: dict[str, Any] = {"starts_at": at("2026-12-01T02:00Z"), "ends_at": at("2026-12-01T04:00Z")}
+    planned = plan(NOW, rrule=rrule, **times)
+    *_, last = occurrences(planned, NOW)
+    *_, counted = occurrences(replace(planned, rrule=rrule), NOW)
+    assert (last.starts_at, "COUNT" in (planned.rrule or "")) == (counted.starts_at, False)
 
 
 def test_a_recurring_window_may_have_begun_long_ago() -> None:
