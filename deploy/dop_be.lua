@@ -119,7 +119,10 @@ local function last_verdict(txn, kind, address)
         if age then
             verdict.fresh_until = now + age
             verdict.over_at = now + age + more
-            remember(txn, kind, verdict)
+            last = remembered(txn, kind) -- another visitor may have asked later and heard earlier
+            if not last or last.fresh_until <= verdict.fresh_until then
+                remember(txn, kind, verdict)
+            end
         end
         return verdict
     end
