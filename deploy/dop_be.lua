@@ -1,6 +1,7 @@
 -- Asks dop_be's gate about requests and keeps the last verdicts: loaded by haproxy.cfg, whose frontend `gate` is GATE.
 
-local GATE = "http://127.0.0.1:8001/gate?deny=403"
+local DOP_BE = "http://127.0.0.1:8001"
+local GATE = DOP_BE .. "/gate?deny=403"
 local WAIT = 2500 -- milliseconds; the backend dop_be has shorter ones, this is the last resort
 
 -- A verdict is kept for a second, as dop_be's answer says, and for so many seconds more while dop_be is dead.
@@ -169,8 +170,16 @@ local function unavailable(theirs)
     return { status = 503, headers = headers, body = body }
 end
 
--- Gives a refused visitor what dop_be answered, headers and all, and 503 in place of 403.
-core.register_service("refuse", "http", function(applet)
+-- Follows a bypass link, and keeps dop_be's answer for the service below.
+core.register_action("follow_link", { "http-req" }, function(txn)
+    local headers = question(txn.sf:method(), txn.http:req_get_headers())
+    headers["cookie"] = nil
+    local answer = core.httpclient():get { url = DOP_BE .. txn.f:pathq(), headers = headers, timeout = WAIT }
+    txn:set_priv(answer.status and answer.status < 500 and answer or nil)
+end)
+
+-- Gives a visitor what dop_be answered, headers and all, and 503 in place of a refusal's 403.
+core.register_service("answer", "http", function(applet)
     local answer = applet:get_priv() or unavailable(applet.headers)
     applet:set_status(answer.status == 403 and 503 or answer.status)
     if answer.status == 200 then -- the gate opened after it had refused: the visitor may come back at once

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ from tests.conftest import ADMIN
 from tests.processes import copy_project
 
 from .proxies import NAMES, REMEMBERING, Proxy
-from .servers import Server, eventually, gunicorn, serving
+from .servers import Server, children, eventually, gunicorn, serving
 from .visitors import Recorder
 
 VISITORS, PAUSE = 8, 0.015  # at a time, and seconds between the requests of each: up to 500 requests a second
@@ -109,10 +110,49 @@ def test_a_release_that_does_not_come_up_leaves_the_old_one_serving(
         done = processes.run([tree / "deploy/replace", server.pid_file, "6"], check=False)
         assert (done.returncode, done.stderr) == (
             1,
-            "deploy/replace: no new gunicorn is ready after 6 s, its log says why; the old one goes on\n",
+            "deploy/replace: no new gunicorn was ready within 6 s, and the old one goes on; gunicorn's log says why\n",
         )
         eventually(30, lambda: server.workers() == before)
         assert server.get("/readyz").status_code == 200
+
+
+def test_it_waits_for_every_new_worker_and_for_the_old_master(postgresql_url: str, tmp_path: Path) -> None:
+    """Also for one that a slow client keeps: a second deploy would find the first one's new workers ready."""
+    tree = copy_project(tmp_path / "dop_be")
+    replace: list[str | Path] = [tree / "deploy/replace", "gunicorn.pid", "20"]
+    with gunicorn(postgresql_url, "--pid", str(tree / "gunicorn.pid"), workers=6, cwd=tree) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as slow:
+            slow.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n")  # and does not go on
+            time.sleep(0.3)
+            begun = processes.start(replace, cwd=tree)
+            eventually(30, (tree / "gunicorn.pid.2").exists)
+            second = processes.run(replace, cwd=tree, check=False)
+            assert (second.returncode, second.stderr) == (
+                1,
+                "deploy/replace: another deploy is under way; try again when gunicorn.pid.2 has gone\n",
+            )
+        assert begun.wait(60) == 0
+        new = int((tree / "gunicorn.pid").read_text())
+        names = [Path(f"/proc/{worker}/comm").read_text() for worker in children(new)]
+        assert names == ["dop_be-ready\n"] * 6
+        assert server.ended()
+        (tree / ".env").write_text("LOG_LEVEL=nonsense\n")
+        assert processes.run([*replace[:2], "3"], cwd=tree, check=False).returncode == 1
+        assert children(new)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "there is no gunicorn.pid; start gunicorn with --pid gunicorn.pid"),
+        ("4194303", "gunicorn.pid names process 4194303, which does not run; start gunicorn again"),
+    ],
+)
+def test_it_says_what_is_wrong_with_the_file(tmp_path: Path, text: str | None, told: str) -> None:
+    if text:
+        (tmp_path / "gunicorn.pid").write_text(text)
+    done = processes.run([processes.ROOT / "deploy/replace", "gunicorn.pid"], cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (1, f"deploy/replace: {told}\n")
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])

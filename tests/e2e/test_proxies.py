@@ -142,6 +142,13 @@ class TestOpen:
         proxy.ask("GET", "/", FORGED)
         assert_told(platform.asked[0])
 
+    @pytest.mark.parametrize("other", ["h2c", "TLS/1.0", "h2c, websocket"])
+    def test_only_a_websocket_leaves_http(self, proxy: Proxy, platform: Recorder, other: str) -> None:
+        """After another upgrade the platform would take requests that nobody has asked about."""
+        headers = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", other), ("HTTP2-Settings", "AAMAAABk")]
+        proxy.ask("GET", "/orders", headers)
+        assert [asked.values("Upgrade") for asked in platform.asked] in ([[]], [])
+
     def test_an_upgraded_connection_carries_on(self, proxy: Proxy) -> None:
         assert upgrade(proxy) == ("HTTP/1.1 101 Switching Protocols", b"hello\n")
 
