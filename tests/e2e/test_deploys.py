@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from http.client import HTTPConnection, IncompleteRead, RemoteDisconnected
+from http.client import HTTPConnection, HTTPException, RemoteDisconnected
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ from .visitors import Recorder
 
 VISITORS, PAUSE = 8, 0.015  # at a time, and seconds between the requests of each: up to 500 requests a second
 WORKERS = 2
+NONE = 0  # counts as the status of an answer that broke off
 # Those that remember ask every time here, which is the harder way; `make soak` runs them as shipped too.
 EDGES = [
     *(pytest.param((name, name in REMEMBERING), id=name) for name in NAMES),
@@ -62,13 +63,16 @@ def visited(proxy: Proxy) -> Iterator[Counter[int]]:
     def visit(into: Counter[int]) -> None:
         connection = HTTPConnection("127.0.0.1", proxy.port, timeout=30)  # kept, so that the ports suffice
         while not over.wait(PAUSE):
+            idle = connection.sock is not None
             try:
                 connection.request("GET", "/")
                 answer = connection.getresponse()
-                into[answer.status] += 1
                 answer.read()
-            except (IncompleteRead, RemoteDisconnected, ConnectionError):  # a refusal cut off, or an idle one's end
+                into[answer.status] += 1
+            except (HTTPException, OSError) as error:
                 connection.close()
+                # a kept connection may have been closed just now
+                into[NONE] += not (idle and isinstance(error, RemoteDisconnected | ConnectionError))
         connection.close()
 
     threads = [threading.Thread(target=visit, args=(into,)) for into in seen]
@@ -217,7 +221,7 @@ def test_one_of_two_instances_may_be_restarted(
             time.sleep(1)
             stack.enter_context(gunicorn(postgresql_url, "--bind", f"127.0.0.1:{second.port}", workers=WORKERS))
             time.sleep(1)
-        assert set(statuses) == {expected}
+        assert (set(+statuses), statuses.total() > 300) == ({expected}, True)
 
 
 @pytest.mark.parametrize("active", [True, False], ids=["in maintenance", "open"])
@@ -241,4 +245,4 @@ def test_nobody_is_let_through_or_refused_wrongly(
             time.sleep(0.5)
             happening(dop_be)
             time.sleep(1)
-        assert set(statuses) == {expected}
+        assert (set(+statuses), statuses.total() > 300) == ({expected}, True)

@@ -164,9 +164,10 @@ def test_a_bypass_is_asked_about_each_time_and_never_kept(name: str, edge: Edge)
     for headers in mine * 3:
         assert statuses(proxy, headers) == [200, 200]
         assert statuses(proxy) == [503, 503]
-    kept = [path for path in (edge.directory / name).rglob("*") if path.is_file()]
-    assert kept
-    assert [path for path in kept if token.encode() in path.read_bytes()] == []
+    if name == "nginx":  # HAProxy's memory holds verdicts and times alone
+        kept = [path.read_bytes() for path in (edge.directory / name / "dop_be").rglob("*") if path.is_file()]
+        assert {content[content.index(b"KEY: ") :].split()[1] for content in kept} == {b"GET", b"POST"}
+        assert not any(token.encode() in content for content in kept)
     edge.dop_be.stop()
     assert [statuses(proxy, headers) for headers in mine] == [[503, 503]] * 2
 

@@ -90,6 +90,7 @@ class Recorder(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Recorder
+    disable_nagle_algorithm = True  # else each answer waits for an acknowledgement
 
     def __getattr__(self, name: str) -> Callable[[], None]:
         if name.startswith("do_"):
