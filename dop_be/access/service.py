@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Flask
-from marshmallow import fields
 from sqlalchemy import Select, insert, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import Session
@@ -18,7 +17,7 @@ from sqlalchemy.orm import Session
 from ..database import Author, author, reading, witnesses, writing
 from ..errors import Forbidden, InvalidInput, Unauthorized
 from ..extensions import db
-from ..fields import Timestamp, timestamp
+from ..fields import timestamp
 from ..history import service as history
 from . import tokens
 from .models import ApiToken
@@ -27,7 +26,6 @@ ADMIN = "admin"  # the name of whoever holds ADMIN_TOKEN
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RECORDED = ("scopes", "created_by", "expires_at", "revoked_at", "revoked_by")
 TABLE = ApiToken.__table__
-TIMES: dict[str, fields.Field[Any]] = {name: Timestamp() for name in ("created_at", "expires_at", "revoked_at")}
 logger = logging.getLogger(__name__)
 
 
@@ -205,6 +203,5 @@ def witness(session: Session) -> Callable[[], None] | None:
 
 
 def init_app(app: Flask) -> None:
-    """Check tokens in every write, and say how the history shows them."""
+    """Check tokens in every write."""
     witnesses(app).append(witness)
-    history.describe(app, "token", TIMES)

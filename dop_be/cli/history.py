@@ -11,6 +11,7 @@ from flask.cli import with_appcontext
 
 from ..history import service
 from ..history.model import KINDS
+from ..web.history import page
 from .commands import Command, Group, author, name_default_file, options, reason_option, say
 
 # Of the API, whose next page `next` names.
@@ -75,7 +76,7 @@ def prune(moment: datetime, reason: str | None) -> None:
 
 
 def _show(path: str, kind: str | None, limit: int, before: int | None, *, as_json: bool) -> None:
-    entries, older = service.page(limit=limit, before=before, kind=kind)
+    entries, older = page(limit=limit, before=before, kind=kind)
     if as_json:
         following = None if older is None else f"{path}&before={older}"
         click.echo(json.dumps({"changes": entries, "next": following}, sort_keys=False))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from flask import current_app
 from marshmallow import ValidationError, fields
 from marshmallow.validate import Length, Regexp
 from sqlalchemy import Select, and_, case, delete, func, insert, literal, not_, or_, select, text
@@ -27,7 +26,6 @@ COLUMNS = [column for column in Change.__table__.columns if column.key != "value
 BATCH = 5_000  # entries that `prune` deletes in one transaction, within its time limit
 SQLITE_GUARD = "changes_no_DELETE"  # the trigger that refuses to delete entries
 
-Fields = Mapping[str, fields.Field[Any]]
 logger = logging.getLogger(__name__)
 
 
@@ -50,11 +48,6 @@ def checked_reason(text: str | None, field: str) -> str | None:
         return REASON.deserialize((text or "").strip()) or None
     except ValidationError as error:
         raise InvalidInput({field: list(error.messages)}) from error
-
-
-def describe(app: Any, kind: str, known: Fields) -> None:
-    """Say how values of a kind are shown: as these marshmallow fields, by name, would; others as they are recorded."""
-    app.extensions.setdefault("history", {})[kind] = known
 
 
 def record(
@@ -106,8 +99,8 @@ def _next_id() -> Any:
 
 def page(
     *, limit: int, before: int | None = None, kind: str | None = None, key: str | None = None, by: str | None = None
-) -> tuple[list[dict[str, Any]], int | None]:
-    """Return up to `limit` entries as JSON shows them, newest first, and the `before` of the next page, if any.
+) -> tuple[Sequence[RowMapping], int | None]:
+    """Return up to `limit` entries as they are recorded, newest first, and the `before` of the next page, if any.
 
     Args:
         limit: at least 1.
@@ -125,28 +118,7 @@ def page(
     query = select(*COLUMNS).where(*wanted).order_by(Change.id.desc()).limit(limit + 1)
     with reading(db.engine) as connection:
         rows = connection.execute(query).mappings().all()
-    return [entry(row) for row in rows[:limit]], rows[limit - 1]["id"] if len(rows) > limit else None
-
-
-def entry(row: RowMapping) -> dict[str, Any]:
-    """Return an entry as JSON shows it."""
-    known: Fields = current_app.extensions["history"].get(row["kind"], {})
-    changes = {
-        name: {side: shown(known.get(name), sides[side]) for side in ("from", "to")}
-        for name, sides in sorted(row["changes"].items())
-    }
-    return {**row, "changed_at": timestamp(row["changed_at"]), "changes": changes}
-
-
-def shown(field: fields.Field[Any] | None, value: Any) -> Any:
-    """Return a recorded value as the API shows that field; as it was recorded where the field is gone or changed."""
-    value = as_sent(field, value)
-    if field is None or value is None:
-        return value
-    try:
-        return field.serialize("value", {"value": field.deserialize(value)})
-    except ValidationError:
-        return value
+    return rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None
 
 
 def as_sent(field: fields.Field[Any] | None, value: Any) -> Any:

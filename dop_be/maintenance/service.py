@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from flask import Flask
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
@@ -22,7 +21,6 @@ from ..settings.models import MODES
 from .models import MaintenanceWindow
 from .policy import Maintenance
 from .schedule import MOST_WINDOWS, Occurrence, Window, current, plan
-from .schemas import WINDOW
 from .timeline import Phase, phase
 
 TABLE = MaintenanceWindow.__table__
@@ -218,9 +216,3 @@ def recordable(window: Window) -> dict[str, Any]:
     """Return a window's fields but the id, as JSON shows them."""
     values = {name: value for name, value in asdict(window).items() if name != "id"}
     return {name: timestamp(value) if isinstance(value, datetime) else value for name, value in values.items()}
-
-
-def init_app(app: Flask) -> None:
-    """Say how the history shows windows."""
-    times = dict.fromkeys(("starts_at", "ends_at", "ended_at"), WINDOW.fields["starts_at"])
-    history.describe(app, "window", times)

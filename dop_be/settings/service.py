@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Flask
 from marshmallow import ValidationError
 from sqlalchemy import func, select, update
 from sqlalchemy.engine import Row
@@ -185,8 +184,3 @@ def log(outcome: Outcome, by: Author) -> None:
     if outcome.changed:
         facts = {"revision": outcome.after["revision"], "changed": outcome.changed}
         logger.info("settings changed", extra={**facts, **asdict(by)})
-
-
-def init_app(app: Flask) -> None:
-    """Say how the history shows settings."""
-    history.describe(app, "settings", FIELDS)
