@@ -24,6 +24,7 @@ from tests.conftest import configuration, migrate
 from tests.e2e.servers import gunicorn
 from tests.e2e.windows import lateness, plan, proven_wrong, watch_without_database
 from tests.postgres import Cluster, execute
+from tests.shared import snapshot_of
 
 from .report import Table, microseconds, milliseconds
 
@@ -74,7 +75,7 @@ def hundred() -> list[Window]:
 
 def load_cost(app: Flask, windows: Sequence[Window], *, cold: bool, rounds: int = 11) -> float:
     """Seconds to build a snapshot with the windows, the median; `cold` with nothing remembered of them."""
-    snapshot = app.extensions["live"].current()
+    snapshot = snapshot_of(app.extensions["live"])
     samples = []
     for _ in range(rounds):
         if cold:
@@ -89,7 +90,7 @@ def load_cost(app: Flask, windows: Sequence[Window], *, cold: bool, rounds: int 
 def request_cost(app: Flask, windows: Sequence[Window], calls: int = 10_000) -> float:
     """Seconds that looking, checking and announcing take of one allowed request: the least of 200 samples."""
     live, gate = app.extensions["live"], app.extensions["gate"]
-    snapshot = live.current()
+    snapshot = snapshot_of(live)
     live.snapshot = replace(snapshot, timeline=Timeline(snapshot.settings, windows))
 
     def inner(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:

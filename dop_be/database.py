@@ -45,8 +45,6 @@ SQLITE_ABOUT_VALUES = {"SQLITE_CONSTRAINT_CHECK", "SQLITE_TOOBIG"}
 
 logger = logging.getLogger(__name__)
 
-Source = Literal["api", "cli", "panel", "sql", "migration"]
-
 
 @dataclass(frozen=True)
 class Author:
@@ -57,7 +55,7 @@ class Author:
     """
 
     actor: str
-    source: Source
+    source: Literal["api", "cli"]
     reason: str | None = None
     request_id: str | None = None
     token: str | None = None

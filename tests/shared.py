@@ -18,6 +18,8 @@ from sqlalchemy.engine import make_url
 
 from config import Config
 from dop_be import create_app
+from dop_be.live import Live
+from dop_be.live.snapshot import Snapshot
 
 from . import processes
 from .guard import sitecustomize as guard
@@ -114,6 +116,14 @@ def migrate(url: str) -> None:
     with app.app_context():
         flask_migrate.upgrade()
     app.extensions["live"].stop()
+
+
+def snapshot_of(live: Live) -> Snapshot:
+    """The snapshot in force; where nothing was read yet, start the watcher and wait for its first reading."""
+    if live.snapshot is None:
+        live.start()
+    assert live.snapshot is not None
+    return live.snapshot
 
 
 def grant(url: str, role: str) -> None:

@@ -18,9 +18,9 @@ __all__ = ["Live", "Status", "live"]
 logger = logging.getLogger(__name__)
 
 
-def live() -> Live:
-    """Return the live state of the current application."""
-    state: Live = current_app.extensions["live"]
+def live(app: Flask | None = None) -> Live:
+    """Return the live state of an application, the current one if none is given."""
+    state: Live = (app or current_app).extensions["live"]
     return state
 
 
@@ -34,7 +34,7 @@ def witness(session: Session) -> Callable[[], None] | None:
     Raises:
         SettingsMissing: there is no state any more; the transaction is undone.
     """
-    state: Live = current_app.extensions["live"]
+    state = live()
     if state.snapshot is None:
         return None
     began = state.begin()

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..deadline import interrupt
-from ..errors import StateUnknown, one_line
+from ..errors import one_line
 from .loader import Reading, read
 from .snapshot import Mark, Snapshot
 from .sources import ERRORS, POLL_SECONDS, ChangeSource, Poll, Reopen, Wake, open_source
@@ -60,18 +60,6 @@ class Live:
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call this after each swap, in the thread that swapped: be quick. What it raises is only logged."""
         self._subscribers.append(subscriber)
-
-    def current(self) -> Snapshot:
-        """Return the snapshot; the first caller starts the watcher where no server hook did.
-
-        Raises:
-            StateUnknown: this process has not read the database yet.
-        """
-        if self.snapshot is None:
-            self.start()
-        if self.snapshot is None:
-            raise StateUnknown
-        return self.snapshot
 
     def start(self) -> None:
         """Start the watcher of this process, once, and wait a little for the first reading."""

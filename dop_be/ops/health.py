@@ -98,4 +98,4 @@ def init_app(app: Flask) -> None:
         for line in faults + notes:
             logger.warning("%s", line)
 
-    app.extensions["live"].subscribe(report)
+    live(app).subscribe(report)

@@ -13,6 +13,7 @@ from ..access import tokens
 from ..access.service import ADMIN
 from ..database import Author
 from ..errors import Forbidden, Unauthorized
+from .guessing import guessing
 from .http import change_reason, refuse_unknown_query, request_id
 from .outer import current, look
 
@@ -51,7 +52,7 @@ def principal() -> Principal | None:
         g.principal = _named(_bearer())
     found: Principal | None = g.principal
     if found is None:
-        current_app.extensions["guessing"].failed(request.remote_addr)  # it may have been a guess
+        guessing().failed(request.remote_addr)  # it may have been a guess
         _reject()
     return found
 

@@ -7,7 +7,7 @@ import threading
 import time
 from ipaddress import ip_address, ip_network
 
-from flask import Flask
+from flask import Flask, current_app
 
 from ..errors import TooManyAttempts
 
@@ -52,6 +52,12 @@ def network(address: str | None) -> str:
         return address or "unknown"
     parsed = getattr(parsed, "ipv4_mapped", None) or parsed
     return str(parsed) if parsed.version == 4 else str(ip_network((parsed, 64), strict=False))
+
+
+def guessing() -> Guessing:
+    """Return the counters of the current application."""
+    found: Guessing = current_app.extensions["guessing"]
+    return found
 
 
 def init_app(app: Flask) -> None:

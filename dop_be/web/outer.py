@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, request
 
 from ..errors import StateUnknown
-from ..live import Live
+from ..live import Live, live
 from ..live.snapshot import Snapshot
 from ..maintenance.timeline import Phase
 
@@ -99,4 +99,4 @@ def announcing(start_response: StartResponse, starts_at: str) -> StartResponse:
 
 def init_app(app: Flask, gate: WSGIApplication) -> None:
     """Wrap the application; whatever wraps it later lies further out and sees requests first."""
-    app.wsgi_app = Outer(app.extensions["live"], gate, app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = Outer(live(app), gate, app.wsgi_app)  # type: ignore[method-assign]

@@ -30,6 +30,7 @@ from ..clock import Clock
 from ..conftest import ADMIN, configuration
 from ..e2e.servers import eventually
 from ..postgres import Cluster, connections_used_up, execute
+from ..shared import snapshot_of
 
 pytestmark = pytest.mark.limits
 SOON = 5.0  # seconds: fresh this soon after the database's return
@@ -91,7 +92,7 @@ def breakable(make_app: Callable[..., Flask], breakable_url: str) -> Flask:
 
 
 def reading_of(live: Live, version: int) -> Reading:
-    snapshot = live.current()
+    snapshot = snapshot_of(live)
     return Reading(NO_REVISION, replace(snapshot, mark=replace(snapshot.mark, version=version)))
 
 
@@ -161,7 +162,8 @@ def test_concurrent_writes_end_in_the_last_state(app: Flask, live: Live, sql: Sq
         answers = list(pool.map(lambda index: set_message(app.test_client(), str(index)), range(24)))
     assert set(answers) == {200}
     assert (
-        live.current().settings["maintenance_message"] == sql("SELECT * FROM system_settings")[0]["maintenance_message"]
+        snapshot_of(live).settings["maintenance_message"]
+        == sql("SELECT * FROM system_settings")[0]["maintenance_message"]
     )
     assert live.version == sql("SELECT version FROM live_state")[0]["version"]
 

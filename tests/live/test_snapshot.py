@@ -15,11 +15,12 @@ from dop_be.live import Live
 from dop_be.live.snapshot import Snapshot
 
 from ..conftest import ADMIN
+from ..shared import snapshot_of
 
 
 @pytest.fixture
 def snapshot(live: Live) -> Snapshot:
-    return live.current()
+    return snapshot_of(live)
 
 
 def test_nothing_in_it_can_be_changed(snapshot: Snapshot) -> None:
@@ -55,6 +56,6 @@ def test_reads_answer_with_the_bytes_made_ready(client: FlaskClient, snapshot: S
 
 def test_a_reading_without_a_change_is_the_same_state(live: Live, snapshot: Snapshot) -> None:
     assert live.refresh()
-    again = live.current()
+    again = snapshot_of(live)
     now = time.time()
     assert (again.public, again.private, again.at(now)) == (snapshot.public, snapshot.private, snapshot.at(now))

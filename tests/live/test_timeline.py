@@ -14,6 +14,8 @@ from dop_be.live.snapshot import Snapshot
 from dop_be.maintenance.schedule import Window
 from dop_be.maintenance.timeline import Timeline
 
+from ..shared import snapshot_of
+
 DAY = timedelta(days=1)
 
 
@@ -21,7 +23,7 @@ def with_daily_window(live: Live, made_at: datetime) -> Snapshot:
     """The state with a window of an hour every day at 02:00 UTC, as a process knows it that read it at `made_at`."""
     start = datetime(2021, 1, 1, 2, tzinfo=UTC)
     daily = Window(uuid.uuid4(), start, start + timedelta(hours=1), rrule="FREQ=DAILY")
-    snapshot = live.current()
+    snapshot = snapshot_of(live)
     return replace(snapshot, timeline=Timeline(snapshot.settings, (daily,)))
 
 
@@ -59,7 +61,7 @@ def test_windows_go_on_for_as_long_as_the_database_is_away(live: Live) -> None:
 
 def test_a_phase_ends_at_the_end_of_the_utc_day_at_the_latest(live: Live) -> None:
     noon = datetime(2030, 3, 6, 12, tzinfo=UTC)
-    phase = live.current().timeline.at(noon.timestamp())
+    phase = snapshot_of(live).timeline.at(noon.timestamp())
     assert phase.begins == datetime(2030, 3, 6, tzinfo=UTC).timestamp()
     assert phase.ends == datetime(2030, 3, 7, tzinfo=UTC).timestamp()
 
@@ -72,4 +74,4 @@ def test_what_is_next_is_known_beyond_the_days_that_are_expanded(live: Live, sql
         ends_at=starts_at + DAY,
     )
     assert live.refresh()
-    assert starts_at.strftime("%Y-%m-%dT%H:%M") in live.current().at(time.time()).document.body.decode()
+    assert starts_at.strftime("%Y-%m-%dT%H:%M") in snapshot_of(live).at(time.time()).document.body.decode()

@@ -20,6 +20,8 @@ from dop_be.maintenance import service
 from dop_be.maintenance.schedule import MOST_WINDOWS
 from tests.postgres import execute
 
+from ..shared import snapshot_of
+
 BY = Author("tester", "api")
 Sql = Callable[..., list[Any]]
 
@@ -70,7 +72,7 @@ def test_a_window_from_now_leaves_the_switch_alone_and_is_in_force(sql: Sql, liv
         "window",
         until,
     )
-    assert live.current().at(time.time()).maintenance == now
+    assert snapshot_of(live).at(time.time()).maintenance == now
     assert not sql("SELECT is_maintain FROM system_settings")[0]["is_maintain"]
 
 
@@ -95,9 +97,9 @@ def test_off_ends_what_is_open_and_nothing_else_and_says_which() -> None:
 def test_off_leaves_the_next_times_of_a_window_that_recurs(live: Live) -> None:
     recurring = plan(-1, 1, rrule="FREQ=DAILY")
     service.switch(BY, active=False)
-    assert [window.id for window in live.current().windows] == [recurring]
-    assert not live.current().at(time.time()).maintenance.active
-    assert live.current().timeline.at(hours(23.5).timestamp()).maintenance.active
+    assert [window.id for window in snapshot_of(live).windows] == [recurring]
+    assert not snapshot_of(live).at(time.time()).maintenance.active
+    assert snapshot_of(live).timeline.at(hours(23.5).timestamp()).maintenance.active
 
 
 def test_off_moves_the_switch_too() -> None:
@@ -109,9 +111,9 @@ def test_off_moves_the_switch_too() -> None:
 
 def test_cancelling_an_open_window_ends_it(live: Live) -> None:
     identifier = plan(-1, 1)
-    assert live.current().at(time.time()).maintenance.active
+    assert snapshot_of(live).at(time.time()).maintenance.active
     assert service.cancel(BY, identifier) is not None
-    assert not live.current().at(time.time()).maintenance.active
+    assert not snapshot_of(live).at(time.time()).maintenance.active
     assert service.cancel(BY, identifier) is None
     with pytest.raises(NotFound):
         service.cancel(BY, uuid.uuid4())
@@ -141,7 +143,7 @@ def test_windows_that_are_over_do_not_count_and_go_after_a_day(sql: Sql) -> None
 def test_what_sql_writes_is_seen_with_the_tables_defaults(sql: Sql, live: Live) -> None:
     insert(sql, -1, 1)
     assert live.refresh()
-    now = live.current().at(time.time()).maintenance
+    now = snapshot_of(live).at(time.time()).maintenance
     assert (now.active, now.mode, now.source) == (True, "full", "window")
 
 
@@ -152,7 +154,7 @@ def test_a_rule_or_zone_that_sql_wrote_wrong_does_not_harm_the_rest(
     insert(sql, 5, 6, timezone="Nowhere/Land")
     assert live.refresh()
     assert live.refresh()
-    assert live.current().at(time.time()).maintenance.active
+    assert snapshot_of(live).at(time.time()).maintenance.active
     assert len([record for record in caplog.records if "cannot be read" in record.message]) == 2
 
 
@@ -222,7 +224,7 @@ def test_a_date_that_python_cannot_hold_keeps_nobody_from_the_state(
     assert app.extensions["live"].refresh()
     with app.app_context():
         assert service.switch(Author("tester", "api"), active=True).changed
-    assert app.extensions["live"].current().at(time.time()).maintenance.active
+    assert snapshot_of(app.extensions["live"]).at(time.time()).maintenance.active
 
 
 @pytest.mark.parametrize("rule", ["FREQ=MONTHLY;BYDAY=+53MO;BYMONTH=0", "FREQ=YEARLY;BYMONTH=13;BYDAY=1MO", "nonsense"])
@@ -235,7 +237,7 @@ def test_a_rule_that_sql_wrote_wrong_keeps_nobody_from_the_state(
         rule=rule,
     )
     assert live.refresh()
-    assert len(live.current().windows) == 1
+    assert len(snapshot_of(live).windows) == 1
 
 
 def test_a_window_that_is_changed_is_not_logged_as_opened(app: Flask, caplog: pytest.LogCaptureFixture) -> None:

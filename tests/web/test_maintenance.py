@@ -14,6 +14,8 @@ from dop_be.live import Live
 from tests.conftest import ADMIN
 from tests.problems import assert_problem
 
+from ..shared import snapshot_of
+
 STATE = "/api/v1/maintenance"
 WINDOWS = "/api/v1/maintenance/windows"
 
@@ -179,7 +181,7 @@ def test_the_state_shows_the_next_window_with_its_own_times(client: FlaskClient)
 def test_the_etag_changes_when_a_window_opens_and_when_it_closes(client: FlaskClient, live: Live) -> None:
     """No write comes between: the time alone does it."""
     post(client, starts_at=in_hours(1), ends_at=in_hours(2))
-    phases = [live.current().timeline.at(moment(in_hours(hours)).timestamp()) for hours in (0.5, 1.5, 2.5, 0)]
+    phases = [snapshot_of(live).timeline.at(moment(in_hours(hours)).timestamp()) for hours in (0.5, 1.5, 2.5, 0)]
     assert [phase.maintenance.active for phase in phases] == [False, True, False, False]
     before, during, after, now = [phase.document.etag for phase in phases]
     assert during != before == after  # the ETag tells what is in force, not what comes next

@@ -13,13 +13,15 @@ from flask.testing import FlaskClient
 from dop_be.live import Live
 from dop_be.maintenance.timeline import Timeline
 
+from ..shared import snapshot_of
+
 HTML = {"Accept": "text/html"}
 
 
 @pytest.fixture
 def flip(app: Flask, live: Live) -> Callable[[bool], None]:
     """Has the state flipped between the gate's check and the view of every request, from `before` to its opposite."""
-    snapshot = live.current()
+    snapshot = snapshot_of(live)
     states = {
         on: replace(snapshot, timeline=Timeline({**snapshot.settings, "is_maintain": on}, ())) for on in (False, True)
     }
@@ -36,7 +38,7 @@ def test_a_flip_between_check_and_view_tells_no_visitor_of_a_bypass(
 ) -> None:
     flip(False)
     page = client.get("/", headers=HTML)
-    assert live.current().at(time.time()).maintenance.active  # it was flipped indeed, before the view ran
+    assert snapshot_of(live).at(time.time()).maintenance.active  # it was flipped indeed, before the view ran
     assert page.status_code == 200
     assert "In service" in page.text
     assert "bypass" not in page.text
@@ -57,14 +59,14 @@ def test_a_refusal_and_its_headers_are_of_one_moment(
     real = time.time()
     ticks = iter(real + 3600 * step for step in range(100))
     monkeypatch.setattr("dop_be.web.outer.time.time", lambda: next(ticks))
-    snapshot = live.current()
+    snapshot = snapshot_of(live)
     live.snapshot = replace(snapshot, timeline=Timeline({**snapshot.settings, "is_maintain": True}, ()))
     assert client.get("/").status_code == 503
     assert next(ticks) == real + 3600
 
 
 def test_readyz_tells_the_version_that_the_request_began_with(client: FlaskClient, app: Flask, live: Live) -> None:
-    snapshot = live.current()
+    snapshot = snapshot_of(live)
     newer = replace(snapshot, mark=replace(snapshot.mark, version=snapshot.version + 1))
     app.before_request_funcs[None].append(lambda: setattr(live, "snapshot", newer))
     assert client.get("/readyz").get_json()["version"] == snapshot.version
