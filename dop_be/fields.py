@@ -6,6 +6,7 @@ import math
 import numbers
 import re
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -129,6 +130,11 @@ class Timestamp(fields.Field[datetime]):
 def timestamp(moment: datetime) -> str:
     """Return a moment as RFC 3339 in UTC, always with microseconds, so that texts sort as the moments do."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def with_timestamps(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values by name, moments as `timestamp` writes them."""
+    return {name: timestamp(value) if isinstance(value, datetime) else value for name, value in values.items()}
 
 
 class StrictSchema(Schema):

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from ..database import Author, author, reading, witnesses, writing
 from ..errors import Forbidden, InvalidInput, Unauthorized
 from ..extensions import db
-from ..fields import timestamp
+from ..fields import with_timestamps
 from ..history import service as history
 from . import tokens
 from .models import ApiToken
@@ -143,8 +143,7 @@ def _revoke(session: Session, holder: RowMapping, now: datetime) -> None:
 
 
 def _recorded(row: Any) -> dict[str, Any]:
-    values = {name: row.get(name) for name in RECORDED}
-    return {name: timestamp(value) if isinstance(value, datetime) else value for name, value in values.items()}
+    return with_timestamps({name: row.get(name) for name in RECORDED})
 
 
 def all_tokens() -> list[RowMapping]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import click
-from flask import Flask, current_app
+from flask import current_app
 
 from ..access import service
 from ..access.tokens import BYPASS
 from ..fields import timestamp
 from .commands import DURATION, Group, author, options, reason_option, say
-from .maintenance import group as maintenance
 
 group = Group("bypass", help="Let visitors through during maintenance.")
 
@@ -50,8 +49,3 @@ def revoke(name: str, reason: str | None) -> None:
     """Revoke a bypass, in every worker at once."""
     revoked = service.revoke(name, author(reason), bypass=True)
     say(f"bypass {name} is {'revoked' if revoked else 'already revoked'}")
-
-
-def init_app(app: Flask) -> None:
-    """Add the commands to `flask maintenance`."""
-    maintenance.add_command(group)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from flask import Flask, json
+from flask import json
 from flask.cli import with_appcontext
 
 from ..history import service
@@ -96,8 +96,3 @@ def _line(entry: dict[str, Any]) -> str:
     who = f"{entry['changed_by']} ({entry['source']})"
     parts = (str(entry["id"]), entry["changed_at"], who, f"{what}{key}{verb}", changes, reason)
     return "  ".join(part for part in parts if part)
-
-
-def init_app(app: Flask) -> None:
-    """Add the commands."""
-    app.cli.add_command(group)

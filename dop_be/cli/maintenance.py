@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
-from flask import Flask
 
 from ..errors import InvalidInput
 from ..fields import parse, timestamp
@@ -135,7 +134,3 @@ def _window(window: Window, now: datetime) -> str:
 def _occurrence(occurrence: Occurrence) -> str:
     times = f"{timestamp(occurrence.starts_at)} to {timestamp(occurrence.ends_at)}"
     return f"{occurrence.window.id}  {times} ({occurrence.window.mode})"
-
-
-def init_app(app: Flask) -> None:
-    app.cli.add_command(group)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import click
-from flask import Flask, json
+from flask import json
 
 from ..settings import service
 from ..settings.schemas import LARGEST_REVISION, dump, parse_assignments
-from . import history
 from .commands import Group, author, current_state, reason_option, say
 
 group = Group("settings", help="Show and change the system settings.")
@@ -61,9 +60,3 @@ def _tell(outcome: service.Outcome) -> None:
 
 def _shown(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def init_app(app: Flask) -> None:
-    """Add the commands."""
-    group.add_command(history.of_settings, "history")
-    app.cli.add_command(group)

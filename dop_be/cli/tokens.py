@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import click
-from flask import Flask
 from sqlalchemy.engine import RowMapping
 
 from ..access import service
@@ -53,8 +52,3 @@ def _state(token: RowMapping, now: datetime) -> str:
     if token["expires_at"] is None:
         return state
     return f"{'expired' if state == 'expired' else 'in force until'} {timestamp(token['expires_at'])}"
-
-
-def init_app(app: Flask) -> None:
-    """Add the commands."""
-    app.cli.add_command(group)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from ..database import Author, writing
 from ..errors import InvalidInput, NotFound, RevisionConflict
-from ..fields import timestamp
+from ..fields import timestamp, with_timestamps
 from ..history import service as history
 from ..settings import service as settings
 from ..settings.models import MODES
@@ -214,5 +214,4 @@ def _delete(session: Session, windows: Collection[Window]) -> None:
 
 def recordable(window: Window) -> dict[str, Any]:
     """Return a window's fields but the id, as JSON shows them."""
-    values = {name: value for name, value in asdict(window).items() if name != "id"}
-    return {name: timestamp(value) if isinstance(value, datetime) else value for name, value in values.items()}
+    return with_timestamps({name: value for name, value in asdict(window).items() if name != "id"})

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..documents import Document, document
-from ..fields import timestamp
+from ..fields import timestamp, with_timestamps
 from .policy import Maintenance, announced, boundaries, in_force, upcoming
 from .schedule import Occurrence, Window, expand_all
 from .schemas import dump_occurrence
@@ -61,8 +61,5 @@ def phase(settings: Mapping[str, Any], windows: Sequence[Window], now: float) ->
 
 def maintenance_document(maintenance: Maintenance, following: Occurrence | None) -> Document:
     """Return the contract's maintenance object; its ETag tells what is in force, not what comes next."""
-    body = {
-        name: timestamp(value) if isinstance(value, datetime) else value for name, value in asdict(maintenance).items()
-    }
-    whole: dict[str, Any] = {**body, "next": following and dump_occurrence(following)}
-    return document(whole, untagged=("next", "revision"))
+    body = with_timestamps(asdict(maintenance)) | {"next": following and dump_occurrence(following)}
+    return document(body, untagged=("next", "revision"))

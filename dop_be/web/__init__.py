@@ -2,17 +2,16 @@
 
 from flask import Flask
 
-from . import bypass, errors, gate, guessing, history, http, maintenance, outer, pages, settings
+from ..extensions import api
+from . import bypass, errors, gate, guessing, history, http, maintenance, outer, settings
 
 
 def init_app(app: Flask) -> None:
     """Serve the API and the gate. The order counts: what wraps the application last sees a request first."""
     errors.init_app(app)
     guessing.init_app(app)
-    pages.init_app(app)
-    settings.init_app(app)
-    maintenance.init_app(app)
-    history.init_app(app)
-    bypass.init_app(app)
+    for resource in (settings, maintenance, history):
+        api.register_blueprint(resource.bp)
+    app.register_blueprint(bypass.bp)
     outer.init_app(app, gate.init_app(app).ask)
     http.init_app(app)

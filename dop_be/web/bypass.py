@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from flask import Blueprint, Flask, current_app, redirect, request
+from flask import Blueprint, current_app, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from ..errors import NotFound
@@ -38,8 +38,3 @@ def follow(token: str) -> BaseResponse:
     )
     response.headers.update({"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
     return response
-
-
-def init_app(app: Flask) -> None:
-    """Serve the link."""
-    app.register_blueprint(bp)

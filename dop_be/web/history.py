@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Flask, Response, request
+from flask import Response, request
 from marshmallow import ValidationError, fields
 from marshmallow.validate import Length, OneOf, Range
 from sqlalchemy.engine import RowMapping
 
-from ..extensions import api
 from ..fields import StrictSchema, StrictString, Timestamp, WrittenInteger, timestamp
 from ..history import service
 from ..history.model import KINDS
@@ -95,8 +94,3 @@ def _page(query: dict[str, Any]) -> Response:
     if before is not None:
         path = f"{request.path}?{urlencode({**request.args.to_dict(), 'before': before})}"
     return uncached({"changes": changes, "next": path})
-
-
-def init_app(app: Flask) -> None:
-    """Serve the history."""
-    api.register_blueprint(bp)

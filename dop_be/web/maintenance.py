@@ -7,11 +7,10 @@ import uuid
 from contextlib import suppress
 from typing import Any
 
-from flask import Flask, Response, url_for
+from flask import Response, url_for
 
 from ..documents import Document, document, encode
 from ..errors import NotFound
-from ..extensions import api
 from ..maintenance import service
 from ..maintenance.schemas import (
     MaintenanceSchema,
@@ -91,8 +90,3 @@ def _document(outcome: service.Outcome) -> Document:
         return state
     ended = [dump_occurrence(occurrence) for occurrence in outcome.ended]
     return Document(encode({**json.loads(state.body), "ended": ended}), state.etag)
-
-
-def init_app(app: Flask) -> None:
-    """Serve maintenance."""
-    api.register_blueprint(bp)

@@ -9,7 +9,7 @@ from hashlib import sha256
 from html.parser import HTMLParser
 from typing import Any
 
-from flask import Flask, current_app
+from flask import current_app
 from jinja2 import Template
 
 from ..fields import timestamp
@@ -45,7 +45,7 @@ class Page:
 
 def page(name: str) -> Page:
     """Return a page of the current application by its template's name; it is prepared once."""
-    pages: dict[str, Page] = current_app.extensions["pages"]
+    pages: dict[str, Page] = current_app.extensions.setdefault("pages", {})
     if name not in pages:
         pages[name] = Page(current_app.jinja_env.get_template(name))
     return pages[name]
@@ -112,8 +112,3 @@ class _Inline(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.lasttag in self.texts and self.cdata_elem == self.lasttag:
             self.texts[self.lasttag][-1] += data
-
-
-def init_app(app: Flask) -> None:
-    """Keep this application's pages."""
-    app.extensions["pages"] = {}

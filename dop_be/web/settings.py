@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask, Response
+from flask import Response
 
-from ..extensions import api
 from ..settings import service
 from ..settings.schemas import RevisionSchema, SettingsChangeSchema, SettingsSchema, dump, settings_document
 from .auth import author, may, require
@@ -57,8 +56,3 @@ def _result(name: str, revision: int, outcome: service.Outcome) -> Response:
     """Return the settings as they are now, and beside them what was done."""
     done = {"revision": revision, "changed": outcome.changed, "gone": outcome.gone}
     return uncached({**dump(outcome.after), name: done}, etag=settings_document(outcome.after, private=True).etag)
-
-
-def init_app(app: Flask) -> None:
-    """Serve the settings."""
-    api.register_blueprint(bp)
