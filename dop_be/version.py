@@ -20,11 +20,7 @@ class LiveState(Base):
 
 
 def raise_version(session: Session) -> None:
-    """Announce a change on SQLite; on PostgreSQL triggers do.
-
-    A missing row is made again, so that no change goes unnoticed.
-    """
-    if session.get_bind().dialect.name == "sqlite":
-        raised = insert(LiveState).values(singleton=True, version=1)
-        changes = {"version": LiveState.version + 1}
-        session.execute(raised.on_conflict_do_update(index_elements=["singleton"], set_=changes))
+    """Announce a change on SQLite, where no trigger does; make a missing row again, so that none is lost."""
+    raised = insert(LiveState).values(singleton=True, version=1)
+    changes = {"version": LiveState.version + 1}
+    session.execute(raised.on_conflict_do_update(index_elements=["singleton"], set_=changes))

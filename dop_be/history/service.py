@@ -82,7 +82,8 @@ def record(
         "reason": by.reason,
         "request_id": by.request_id,
     } | settings
-    session.execute(insert(Change).values(id=_next_id(), kind=kind, key=key, changes=changes, **entry))
+    following = select(func.coalesce(func.max(Change.id), 0) + 1).scalar_subquery()  # SQLite has one writer at a time
+    session.execute(insert(Change).values(id=following, kind=kind, key=key, changes=changes, **entry))
     raise_version(session)
 
 
@@ -90,11 +91,6 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     """Return what differs, by name; a name that is missing is null."""
     pairs = {name: {"from": before.get(name), "to": after.get(name)} for name in {**before, **after}}
     return {name: sides for name, sides in pairs.items() if sides["from"] != sides["to"]}
-
-
-def _next_id() -> Any:
-    """Return the next id; SQLite has one writer at a time, so no other takes it."""
-    return select(func.coalesce(func.max(Change.id), 0) + 1).scalar_subquery()
 
 
 def page(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 from flask import current_app, g, request
 
@@ -28,14 +28,6 @@ class Principal:
     name: str
     scopes: frozenset[str]
     token: str | None = None
-
-    def author(self, scope: str) -> Author:
-        """Return who makes the change that this request asks for, and why, by a scope of theirs.
-
-        Raises:
-            InvalidInput: its reason is not readable.
-        """
-        return Author(self.name, "api", change_reason(), request_id(), self.token, scope)
 
 
 def principal() -> Principal | None:
@@ -88,11 +80,13 @@ def require(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def author() -> Author:
-    """Return who makes the change that a request asks for, in a view behind `require`."""
-    found = principal()
-    if found is None:
-        _reject()
-    return found.author(g.scope)
+    """Return who makes the change that a request asks for, and why, in a view behind `require`.
+
+    Raises:
+        InvalidInput: its reason is not readable.
+    """
+    found: Principal = g.principal
+    return Author(found.name, "api", change_reason(), request_id(), found.token, g.scope)
 
 
 def _bearer() -> str:
@@ -115,10 +109,6 @@ def _named(text: str) -> Principal | None:
 
 
 def _reject() -> NoReturn:
-    if not current_app.config["ADMIN_TOKEN"] and not _any_token():
+    if not current_app.config["ADMIN_TOKEN"] and all(token.bypasses for token in current().tokens.values()):
         raise Forbidden("There is no token: set ADMIN_TOKEN, at least 32 characters, or run `flask tokens create`.")
     raise Unauthorized("Send a valid token as Authorization: Bearer <token>.")
-
-
-def _any_token() -> Any:
-    return any(not token.bypasses for token in current().tokens.values())
