@@ -41,7 +41,7 @@ def principal() -> Principal | None:
     if "Authorization" not in request.headers:
         return None
     if "principal" not in g:
-        g.principal = _named(_bearer())
+        g.principal = _named()
     found: Principal | None = g.principal
     if found is None:
         guessing().failed(request.remote_addr)  # it may have been a guess
@@ -89,16 +89,12 @@ def author() -> Author:
     return Author(found.name, "api", change_reason(), request_id(), found.token, g.scope)
 
 
-def _bearer() -> str:
-    """Return the request's bearer token; nothing where it carries other credentials, or some that cannot be read."""
+def _named() -> Principal | None:
     try:
         authorization = request.authorization
     except ValueError:  # werkzeug's, for Basic with characters outside ASCII
-        return ""
-    return (authorization.token if authorization and authorization.type == "bearer" else None) or ""
-
-
-def _named(text: str) -> Principal | None:
+        return None
+    text = authorization.token if authorization and authorization.type == "bearer" else None
     if not text:
         return None
     admin_token = current_app.config["ADMIN_TOKEN"]
