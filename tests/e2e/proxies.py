@@ -63,9 +63,12 @@ class Proxy:
         temporary = "".join(
             f"{kind}_temp_path {kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
-        main = f"daemon off; pid pid; events {{}} http {{ access_log off; {temporary} include site.conf; }}"
         user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""  # the workers must reach this folder
-        (self.directory / "main.conf").write_text(f"{user} worker_processes 2; {main}")
+        main = f"{user} worker_processes 2; daemon off; pid pid; events {{}}"
+        for written, used in self.changed.items():
+            main = main.replace(written, used)
+        http = f"http {{ access_log off; {temporary} include site.conf; }}"
+        (self.directory / "main.conf").write_text(f"{main} {http}")
         here = str(self.directory)
         return [_program("nginx"), "-e", "stderr", "-p", here, "-c", f"{here}/main.conf"]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -183,6 +185,36 @@ def test_a_gate_that_opens_in_between_makes_no_success_of_a_refusal(
         answer = proxy.ask("POST", "/orders")
     assert (answer.status, answer.headers.get_all("Retry-After")) == (503, ["1"])
     assert not platform.asked
+
+
+def test_visitors_who_take_every_connection_do_not_open_nginx(
+    serve: Callable[[Answers], Recorder], platform: Recorder, tmp_path: Path
+) -> None:
+    """It has none left then to ask by, and one is kept to the platform: that is no dead gate."""
+    gate = serve(lambda _: (403, {"Cache-Control": "no-store"}))
+    few = {"events {}": "events { worker_connections 40; }", "worker_processes 2;": "worker_processes 1;"}
+    with Proxy("nginx", tmp_path / "nginx", platform.port, gate.port, asking=True, changed=few).running() as proxy:
+        for _ in range(40):
+            assert proxy.ask("GET", "/healthz").status == 200
+        platform.asked.clear()
+        answers = []
+        with ExitStack() as stack:
+            visitors = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port), timeout=30)) for _ in range(60)
+            ]
+            for visitor in visitors:
+                with suppress(ConnectionError):  # one more than nginx has
+                    visitor.sendall(b"POST /orders HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n")
+            time.sleep(0.5)
+            for visitor in visitors:
+                with suppress(ConnectionError):
+                    visitor.sendall(b"\r\n")
+            for visitor in visitors:
+                with suppress(ConnectionError):
+                    answers.append(visitor.recv(1_000)[:12])
+        assert "worker_connections are not enough" in (tmp_path / "nginx/log").read_text()
+    assert not platform.asked
+    assert b"HTTP/1.1 503" in answers
 
 
 @pytest.mark.parametrize("name", ["nginx", "haproxy"])

@@ -69,6 +69,7 @@ class Recorder(ThreadingHTTPServer):
     """A server of the test's own, as the platform or in dop_be's place; it keeps what it was asked."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, answer: Callable[[Asked], tuple[int, dict[str, str]]]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
