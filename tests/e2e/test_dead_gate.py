@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ADMIN
 from tests.ports import free_port
 
-from .proxies import NAMES, Proxy
+from .proxies import NAMES, REMEMBERING, Proxy
 from .servers import eventually, gunicorn
 from .visitors import Asked, Recorder
 
@@ -107,6 +107,21 @@ def test_a_frozen_gate_is_left_alone(name: str, frozen: Recorder, platform: Reco
             return len([asked for asked in frozen.asked[before:] if asked.target.startswith("/gate")])
 
         eventually(30, lambda: questions_of_a_crowd() < 8)
+
+
+@every_proxy
+def test_one_frozen_machine_of_two_opens_nothing(
+    name: str, frozen: Recorder, serve: Callable[[Answers], Recorder], platform: Recorder, tmp_path: Path
+) -> None:
+    def refuse(asked: Asked) -> tuple[int, dict[str, str]]:
+        status = 200 if asked.target == "/livez" else 403 if "deny=403" in asked.target else 503
+        return status, {"Cache-Control": "no-store"}
+
+    gate = serve(refuse)
+    edge = Proxy(name, tmp_path / name, platform.port, gate.port, second=frozen.port, asking=name in REMEMBERING)
+    with edge.running() as proxy, ThreadPoolExecutor(4) as visitors:
+        assert set(visitors.map(lambda _: proxy.ask("POST", "/orders").status, range(16))) == {503}
+    assert not platform.asked
 
 
 def test_a_gate_that_comes_back_is_asked_again(postgresql_url: str, platform: Recorder, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from .visitors import Recorder
 
 HOLDERS = 16  # connections that hold on, to four threads of dop_be
 SLOW = {
+    "GET with a length beyond 32 bits": "GET {} HTTP/1.1\r\nHost: x\r\nContent-Length: 4294967296\r\n\r\nx",
     "POST with a length": "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx",
     "GET with a length": "GET {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx",
     "PUT in chunks": "PUT {} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nx",
@@ -25,6 +26,7 @@ SLOW = {
     "HEAD with a length": "HEAD {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx",
     "POST that expects": "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n",
 }
+HTTP2 = "GET over HTTP/2, whose body needs no header"
 EXEMPT = {"/healthz", "/healthz?x=1"}  # with just this spelling
 # Rules for a part of the platform join these: what a proxy or a platform may take for /healthz or a path below /admin.
 SPELLINGS = r"""
@@ -75,20 +77,32 @@ def expected(dop_be: tuple[int, bool]) -> int:
     return 503 if dop_be[1] else 200
 
 
+def over_http2(target: str) -> bytes:
+    """The beginning of a request whose body does not end (RFC 9113 sections 3.4, 6.1, 6.2; RFC 7541 section 6.2.2)."""
+
+    def frame(kind: int, flags: int, stream: int, content: bytes) -> bytes:
+        return len(content).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + content
+
+    path = target.encode()
+    headers = b"\x82\x86" + b"\x04" + bytes([len(path)]) + path + b"\x01\x01x"  # GET, http, :path, :authority x
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"")
+    return preface + frame(1, 4, 1, headers) + frame(0, 0, 1, b"x")
+
+
 @contextmanager
-def held(port: int, text: str) -> Iterator[None]:
+def held(port: int, sent: bytes) -> Iterator[None]:
     """Have HOLDERS visitors who began to send this and do not go on."""
     with ExitStack() as stack:
         for _ in range(HOLDERS):
             visitor = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
-            visitor.sendall(text.encode())
+            visitor.sendall(sent)
         yield
 
 
 @pytest.mark.parametrize("target", ["/gate/bypass/x", "/orders"])
-@pytest.mark.parametrize("text", SLOW.values(), ids=SLOW)
-def test_a_slow_body_neither_opens_the_gate_nor_closes_it(edge: Edge, expected: int, text: str, target: str) -> None:
-    with held(edge.proxy.port, text.format(target)):
+@pytest.mark.parametrize("how", [*SLOW, HTTP2])
+def test_a_slow_body_neither_opens_the_gate_nor_closes_it(edge: Edge, expected: int, how: str, target: str) -> None:
+    with held(edge.proxy.port, over_http2(target) if how == HTTP2 else SLOW[how].format(target).encode()):
         answers = [edge.proxy.ask("GET", "/orders") for _ in range(12)]
     assert [answer.status for answer in answers] == [expected] * 12
     if expected == 503:  # by dop_be, and not for want of it
