@@ -53,7 +53,9 @@ def on_starting(server: Any) -> None:
     What is preloaded stays as it is, so that a configuration read anew would fit it no more; a broken one would end the
     master, and the service with it.
     """
-    server.app.reload = lambda: server.log.info("HUP takes neither new code nor a new configuration: use USR2")
+    server.app.reload = lambda: server.log.info(
+        "HUP takes neither new code nor a new configuration: use deploy/replace"
+    )
     if settings.ADMIN_TOKEN is None:
         server.log.warning(
             "ADMIN_TOKEN is not set: over HTTP nothing can be changed but with a token made by `flask tokens create`"

@@ -39,7 +39,7 @@ DEFINER = "SECURITY DEFINER SET search_path = pg_catalog, pg_temp " + " ".join(
     f"SET {name} = '{value}'" for name, value in OUTPUT.items()
 )
 
-# What a writer says of itself counts where it is one of the words of database.Source.
+# What a writer says of itself counts where it is one of these words.
 SOURCE = """CASE WHEN current_setting('dop_be.source', true) IN ('api', 'cli', 'panel', 'migration')
             THEN current_setting('dop_be.source', true) ELSE 'sql' END"""
 

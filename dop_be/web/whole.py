@@ -18,9 +18,10 @@ DISCARD, DELIVER = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)  # what a cl
 class Whole:
     """Holds headers and body back until both are written, as the body of a WSGI answer under gunicorn.
 
-    gunicorn writes them one after the other. A proxy that has the headers of a refusal asks nobody else when the worker
-    is killed before the body, and some take that for a dead gate. Held back, neither comes (TCP_CORK in tcp(7) and
-    SO_LINGER in socket(7) of Linux), and the proxy asks another worker.
+    gunicorn writes them one after the other. If the worker is killed in between, a proxy has the headers of a refusal
+    and no body: it asks no other worker, and some proxies take that for a dead gate. Here the kernel sends nothing
+    until both are written, and nothing at all if the worker dies before, so that the proxy asks again (TCP_CORK in
+    tcp(7), SO_LINGER in socket(7) of Linux).
     """
 
     def __init__(self, body: bytes, environ: WSGIEnvironment) -> None:

@@ -173,7 +173,7 @@ def test_a_bypass_is_asked_about_each_time_and_never_kept(name: str, edge: Edge)
 
 
 @pytest.mark.parametrize("insiders", ["", "127.0.0.2/32"], ids=["not told", "told"])
-def test_an_insiders_verdict_is_his_alone(name: str, edge: Edge, insiders: str) -> None:
+def test_an_insiders_verdict_counts_for_nobody_else(name: str, edge: Edge, insiders: str) -> None:
     """Also where only dop_be knows the network: what an address decided is kept for nobody."""
     edge.switch(active=True)
     proxy = edge.proxy(name, insiders=insiders)

@@ -137,7 +137,7 @@ class TestOpen:
         assert answer.headers["X-Maintenance-Mode"] is None
         assert answer.json["length"] == 0
 
-    def test_the_platform_is_told_who_asks_and_not_what_he_claims(self, proxy: Proxy, platform: Recorder) -> None:
+    def test_the_platform_is_told_who_asks_and_not_who_is_claimed(self, proxy: Proxy, platform: Recorder) -> None:
         proxy.ask("GET", "/", FORGED)
         assert_told(platform.asked[0])
 
