@@ -72,8 +72,9 @@ class Interrupt:
         if self.received is not None and self._told.acquire(blocking=False):
             logger.error("interrupted by %s %s", self.received.name, self._where())
 
-    def end(self) -> None:
+    def end(self, watching: threading.Thread) -> None:
         self._ended.set()
+        watching.join(END_SECONDS)  # it may be writing the line, which the end of the process would cut off
         if self.received is not None:
             self.tell()
             sys.exit(self.code)
@@ -107,5 +108,4 @@ def interruptible(where: Callable[[], str]) -> Iterator[Interrupt]:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         writing.close()
-        interrupt.end()
-        watching.join()
+        interrupt.end(watching)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.postgres import Cluster, execute
-from tests.processes import Popen
+from tests.processes import Popen, run
 
 from .tree import Tree, until
 
@@ -87,6 +88,31 @@ def test_a_migration_that_waits_for_another(migrated_tree: Tree) -> None:
     assert rest == "ERROR [alembic.dop_be] interrupted by SIGINT while no revision was running\n"
     assert running(migrated_tree.url, "SELECT pg_sleep")  # the first is not disturbed
     interrupted(first, signal.SIGTERM)
+
+
+SLOW_LOG = """
+import logging, os, signal, time
+from migrations.interrupt import CANCEL_SECONDS, interruptible
+
+class Slow(logging.Handler):
+    def createLock(self):
+        self.lock = None  # for which the end of the process would wait, if it came second
+
+    def emit(self, record):
+        time.sleep(CANCEL_SECONDS + 0.1)
+        print(record.getMessage(), flush=True)
+
+logging.getLogger("alembic.dop_be").addHandler(Slow())
+with interruptible(lambda: "while it waited"):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(600)
+"""
+
+
+def test_a_line_that_takes_its_time_is_written_before_the_end() -> None:
+    """The thread that writes it ends with the process. On a busy machine it may be slower than the main thread."""
+    done = run([sys.executable, "-c", SLOW_LOG], check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "interrupted by SIGINT while it waited\n", "")
 
 
 def test_python_that_does_not_end(migrated_tree: Tree) -> None:
