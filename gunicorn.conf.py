@@ -29,8 +29,9 @@ wsgi_app = "wsgi:app"
 bind = everywhere(settings.PORT) if settings.PORT else f"127.0.0.1:{DEFAULT_PORT}"
 # One serves while the other is killed; more only for more CPU, at 23 to 41 MB each.
 workers = settings.WEB_CONCURRENCY
-# sync closes connections and stalls; gevent costs a quarter less, but stalls on SQLite's locks
-worker_class = "gthread"
+# gthread, without its waits for silent clients. sync closes connections and stalls; gevent costs a quarter less, but
+# stalls on SQLite's locks
+worker_class = "dop_be.web.worker.Worker"
 threads = 4  # a write that waits for the database leaves three for reads
 http_parser = "python"  # the C parser at hand costs an eighth less, but lets bare LF and folded headers pass
 preload_app = True  # workers share what is loaded, and a killed one's successor serves at once

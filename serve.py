@@ -27,7 +27,7 @@ def main() -> None:
         check_port(port)
         sys.argv[1:2] = ["--bind", f"127.0.0.1:{port}"]
         print(hint(config), flush=True)
-    from gunicorn.app.wsgiapp import run  # type: ignore[import-untyped]  # noqa: PLC0415 - the import reads it
+    from gunicorn.app.wsgiapp import run  # noqa: PLC0415 - the import reads it
 
     run(prog="gunicorn")
 

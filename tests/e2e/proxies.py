@@ -37,6 +37,7 @@ class Proxy:
     asking: bool = False  # about every visitor, where a proxy remembers as shipped
     origin: str = ""  # whose pages may read the answer in place of a dead gate's
     insiders: str = ""  # a network of which a remembering proxy knows that it is let through
+    unhurried: bool = False  # waits ten times as long for dop_be, where a busy machine must not look like a dead one
     changed: Mapping[str, str] = field(default_factory=dict)  # what else is written otherwise than shipped
     port: int = field(default_factory=free_port)
     stand_in: int = field(default_factory=free_port)  # what the configurations have at port 8001
@@ -123,6 +124,9 @@ class Proxy:
             text = text.replace(server, f"server second 127.0.0.1:{self.second}\n    {server}")
         for written, used in {**self.changed, **addresses, **memory}.items():
             text = text.replace(written, used)
+        if self.unhurried:
+            text = re.sub(r"((?:timeout|max_interval)\b[^\n]*?)\b1s\b", r"\g<1>10s", text)
+            text = re.sub(r"(WAIT =|lb_try_duration) 2500", r"\1 25000", text)
         (self.directory / name).write_text(fail_closed(text) if self.fail_closed else text)
 
 

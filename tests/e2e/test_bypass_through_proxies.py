@@ -46,7 +46,7 @@ def proxy(
 ) -> Iterator[Proxy]:
     platform = Recorder(lambda _: (200, {}))
     directory = tmp_path_factory.mktemp(request.param) / "proxy"
-    with Proxy(request.param, directory, platform.port, deployment.dop_be.port).running() as running:
+    with Proxy(request.param, directory, platform.port, deployment.dop_be.port, unhurried=True).running() as running:
         yield running
     platform.end()
 

@@ -64,7 +64,8 @@ def edge(
         directory = tmp_path_factory.mktemp(name) / "proxy"
         # A verdict that is kept would hide for a minute what happens to the questions.
         asking = name in REMEMBERING
-        proxy = Proxy(name, directory, platform.port, dop_be[0], fail_closed=fail_closed, asking=asking)
+        addresses = platform.port, dop_be[0]
+        proxy = Proxy(name, directory, *addresses, fail_closed=fail_closed, asking=asking, unhurried=True)
         stack.enter_context(proxy.running())
         expected = 503 if dop_be[1] else 200
         eventually(30, lambda: proxy.ask("GET", "/").status == expected)
@@ -163,9 +164,9 @@ def test_an_older_envoy_asks_below_a_prefix(dop_be: tuple[int, bool], expected: 
     """It appends the visitor's path and query; Kubernetes' Gateway API with ExternalAuth does so as well."""
     older = {"path_override: /gate?deny=403": "path_prefix: /gate/deny-403/ask"}
     platform = Recorder(lambda _: (200, {}))
-    with Proxy(
-        "envoy", tmp_path / "envoy", platform.port, dop_be[0], fail_closed=True, changed=older
-    ).running() as envoy:
+    proxy = Proxy("envoy", tmp_path / "envoy", platform.port, dop_be[0], unhurried=True, changed=older)
+    with proxy.running() as envoy:
+        eventually(30, lambda: envoy.ask("GET", "/").status == expected)
         for target in ["/", "/orders?deny=503", "/bypass/x", "/../bypass/x", "/%2e%2e/livez", "/" + "x" * 8_000]:
             assert envoy.ask("POST", target).status == expected
     platform.end()

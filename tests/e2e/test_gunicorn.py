@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.conftest import ADMIN
 from .servers import gunicorn
 from .visitors import ask
 
+CROWD = 100  # of clients, which gunicorn's gthread gives its four threads for 5 s, or its main loop for 2 s, one by one
 READ_ONLY = {"active": True, "mode": "read_only"}
 
 
@@ -88,3 +91,51 @@ def test_a_chunked_body_is_read_whole_or_refused(read_only: int, body: bytes, st
     with socket.create_connection(("127.0.0.1", read_only), timeout=10) as connection:
         connection.sendall(head.encode() + body)
         assert connection.recv(4096).startswith(b"HTTP/1.1 %d " % status)
+
+
+@contextmanager
+def crowd(port: int, sent: bytes) -> Iterator[list[socket.socket]]:
+    """Connections that have sent this, and neither send anything more nor close."""
+    with ExitStack() as stack:
+        connect = partial(socket.create_connection, ("127.0.0.1", port), timeout=60)
+        clients = [stack.enter_context(connect()) for _ in range(CROWD)]
+        for client in clients:
+            client.sendall(sent)
+        yield clients
+
+
+LAST = b"POST /gate HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", LAST], ids=["nothing sent", "answered and not closed"])
+def test_a_silent_client_holds_nobody_up(read_only: int, sent: bytes) -> None:
+    with crowd(read_only, sent):
+        for _ in range(12):
+            assert ask(read_only, "GET", "/livez").status == 200  # within the 30 s of its timeout
+
+
+def test_who_was_silent_is_answered_at_last(read_only: int) -> None:
+    with crowd(read_only, b"") as clients:
+        ask(read_only, "GET", "/livez")
+        for client in clients:
+            client.sendall(LAST)
+            assert client.recv(4096).startswith(b"HTTP/1.1 503 ")
+
+
+def test_an_answer_that_closes_the_connection_comes_whole(read_only: int) -> None:
+    """Closing while something unread has arrived would reset the connection (RFC 9112 section 9.6)."""
+    with crowd(read_only, LAST + b"x" * 10_000) as clients:
+        for client in clients:
+            answer = b""
+            while received := client.recv(65_536):
+                answer += received
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 503 ")
+            assert f"Content-Length: {len(body)}".encode() in head
+
+
+@pytest.mark.parametrize("sent", [b"", LAST], ids=["nothing sent", "answered and not closed"])
+def test_a_silent_client_keeps_no_worker_from_ending(sqlite_url: str, sent: bytes) -> None:
+    with gunicorn(sqlite_url, "--graceful-timeout", "300") as server, crowd(server.port, sent):
+        ask(server.port, "GET", "/livez")
+        assert server.stop(seconds=100) == 0

@@ -69,7 +69,7 @@ def proxy(
 ) -> Iterator[Proxy]:
     """Each proxy, as shipped, before the platform and the real dop_be."""
     directory = tmp_path_factory.mktemp(request.param) / "proxy"
-    with Proxy(request.param, directory, platform.port, dop_be.port).running() as running:
+    with Proxy(request.param, directory, platform.port, dop_be.port, unhurried=True).running() as running:
         yield running
 
 
