@@ -25,6 +25,7 @@ MADE = re.compile(r'-m "(.+)"\n[^$]*?Generating \S+/versions/([0-9a-f]{12})(_\w+
 KNOWN = {file.name[:12] for file in (ROOT / "migrations" / "versions").glob("*.py")}
 HEADER = REVISION.partition("def upgrade")[0]
 READER = {
+    "PYTHONDONTWRITEBYTECODE": "1",  # of a file that was changed twice within a second it would be the first
     "PYTHONUNBUFFERED": "1",
     "PGOPTIONS": "-c client_min_messages=warning",
     "GIT_AUTHOR_NAME": "A Reader",
