@@ -86,6 +86,37 @@ def test_a_version_that_was_deleted_all_the_same_is_made_again_by_the_next_chang
     assert execute(postgresql_url, "SELECT count(*) FROM live_state") == [(1,)]
 
 
+@pytest.mark.parametrize(
+    ("statements", "raised"),
+    [
+        (["{settings}", "{window}", "{window}"], 1),
+        (["{settings}", "SAVEPOINT a", "{window}", "ROLLBACK TO a"], 1),
+        (["SAVEPOINT a", "{settings}", "ROLLBACK TO a", "{window}"], 1),
+        (["SAVEPOINT a", "{settings}", "RELEASE a", "{window}"], 2),
+        (["UPDATE live_state SET version = version + 5", "{window}"], 5),
+        (["DELETE FROM maintenance_windows"], 0),
+    ],
+    ids=str,
+)
+def test_a_transaction_announces_once_the_version_that_it_commits(
+    postgresql_url: str, statements: list[str], raised: int
+) -> None:
+    written = {
+        "settings": "UPDATE system_settings SET maintenance_message = clock_timestamp()",
+        "window": "INSERT INTO maintenance_windows (starts_at, ends_at) VALUES (now(), now() + interval '1 hour')",
+    }
+    before: int = execute(postgresql_url, "SELECT version FROM live_state")[0][0]
+    listener = psycopg2.connect(postgresql_url)
+    listener.autocommit = True
+    listener.cursor().execute("LISTEN dop_be")
+    execute(postgresql_url, "BEGIN; " + "; ".join(statements).format(**written) + "; COMMIT")
+    assert execute(postgresql_url, "SELECT version FROM live_state") == [(before + raised,)]
+    listener.cursor().execute("SELECT 1")  # what was sent before it has come
+    assert [notify.payload for notify in listener.notifies][-1:] == [str(before + raised)] * (raised > 0)
+    assert len(listener.notifies) == min(raised, 2 if "RELEASE a" in statements else 1)
+    listener.close()
+
+
 def test_a_row_older_than_its_record_blocks_no_writer(app: Flask, postgresql_url: str) -> None:
     for number in range(4):
         assert patch(app.test_client(), maintenance_message=f"{number}")[0] == 200
