@@ -6,7 +6,9 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from io import StringIO
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -44,6 +46,8 @@ class Config:
     LISTEN_DATABASE_URI: URL
     DATABASE_IS_DEFAULT: bool = False  # DATABASE_URL is not set
     INSTANCE: Path = INSTANCE
+    STATE_FILE: Path | None = None  # of the last state; None: none
+    STATE_MAX_AGE: int = 86_400  # seconds
     SECRET_KEY: str | None = field(default=None, repr=False)
     ADMIN_TOKEN: str | None = field(default=None, repr=False)
     CORS_ORIGINS: tuple[str, ...] = ()
@@ -62,6 +66,11 @@ class Config:
     MIGRATION_LOCK_TIMEOUT: int = 5
     MIGRATION_STATEMENT_TIMEOUT: int = 300
 
+    @property
+    def DATABASE_NAME(self) -> str:  # noqa: N802 - from_object reads upper-case names
+        """Which database it is: host, port, name, and what tells the schema; no password."""
+        return _database_name(self.SQLALCHEMY_DATABASE_URI)
+
     @classmethod
     def from_env(cls) -> Config:
         """Read and check every variable.
@@ -78,6 +87,8 @@ class Config:
                 SQLALCHEMY_DATABASE_URI=database,
                 LISTEN_DATABASE_URI=_database_url(listen, "LISTEN_DATABASE_URL") if listen else database,
                 DATABASE_IS_DEFAULT=not given,
+                STATE_FILE=_state_file(env.str("STATE_FILE", ""), database),
+                STATE_MAX_AGE=_integer(env, "STATE_MAX_AGE", 1, 366 * A_DAY),
                 SECRET_KEY=_secret(env.str("SECRET_KEY", ""), "SECRET_KEY"),
                 ADMIN_TOKEN=_token(env.str("ADMIN_TOKEN", ""), "ADMIN_TOKEN"),
                 CORS_ORIGINS=_origins(env.list("CORS_ORIGINS", [])),
@@ -189,6 +200,33 @@ def _database_url(text: str, name: str) -> URL:
             raise ConfigError(f"{name}: sqlite:///path has no options; remove what follows the question mark")
         return url.set(database=str(ROOT / str(url.database)))  # a relative path means the same from everywhere
     return url
+
+
+def _database_name(url: URL) -> str:
+    """Return in one line which database it is, without the password.
+
+    The user is part of it, since the schema may be the role's; so are the options, which may name one.
+    """
+
+    def option(name: str) -> str:
+        value = url.query.get(name, "")
+        return value if isinstance(value, str) else ",".join(value)
+
+    hosts = ",".join(filter(None, [url.host or option("host"), option("hostaddr")]))
+    user = url.username or option("user")
+    database = url.database or option("dbname") or user  # as libpq has it
+    return f"{user}@{hosts}:{url.port or option('port') or 5432}/{database} {option('options')}".strip()
+
+
+def _state_file(text: str, database: URL) -> Path | None:
+    """Return where the last state of this database lies."""
+    with suppress(OSError):  # of a folder that this user may not look into; the service warns where it cannot write
+        if text and (ROOT / text).exists() and not (ROOT / text).is_file():
+            raise ConfigError(f"STATE_FILE: Expected the path of a file, or none, not a folder or device: {text!r}.")
+    if text.lower() == "none" or database.get_backend_name() == "sqlite":
+        return None
+    digest = sha256(_database_name(database).encode()).hexdigest()[:16]
+    return ROOT / text if text else INSTANCE / f"state-{digest}.json"
 
 
 def _secret(text: str, name: str) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from typing import Any
 
 from config import DEFAULT_PORT, Config
@@ -66,13 +67,21 @@ def on_starting(server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Start the watcher after the fork: a thread started before it is dead in the worker. Serve once it has looked.
 
-    A worker that knows the state is called `dop_be-ready`, which `ps`, `pgrep` and deploy/replace see (proc(5)).
+    A worker that has the state from its database is called `dop_be-ready`, which `ps`, `pgrep` and deploy/replace see
+    (proc(5)). One that has it from a file serves, but a deploy shall not end others for it.
     """
     live = worker.wsgi.extensions["live"]
+
+    def call_ready(before: Any, after: Any) -> None:
+        if live.status.source == "database":
+            with (
+                suppress(OSError),
+                open(COMMAND_NAME, "w", encoding="ascii") as name,
+            ):  # Linux has it, and need not let us
+                name.write("dop_be-ready")
+
+    live.subscribe(call_ready)
     live.start()
-    if live.snapshot is not None and os.path.exists(COMMAND_NAME):
-        with open(COMMAND_NAME, "w", encoding="ascii") as name:
-            name.write("dop_be-ready")
 
 
 def worker_exit(server: Any, worker: Any) -> None:

@@ -26,7 +26,12 @@ CONNECTIONS = 4  # kept-alive ones that requests come in through
 
 def environment(database_url: str) -> dict[str, str]:
     """Return this process's environment, with what a server or command on the database needs."""
-    return os.environ | {"DATABASE_URL": database_url, "ADMIN_TOKEN": ADMIN_TOKEN, "LOG_LEVEL": "WARNING"}
+    return os.environ | {
+        "DATABASE_URL": database_url,
+        "ADMIN_TOKEN": ADMIN_TOKEN,
+        "LOG_LEVEL": "WARNING",
+        "STATE_FILE": "none",
+    }
 
 
 @contextmanager

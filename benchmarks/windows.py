@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from dop_be import create_app
+from dop_be.database import Author
 from dop_be.live.snapshot import build
-from dop_be.maintenance import recurrence, schedule
+from dop_be.maintenance import recurrence, schedule, schemas, service
 from dop_be.maintenance.schedule import Window
 from dop_be.maintenance.timeline import Timeline
 from dop_be.web.outer import Outer
@@ -27,6 +28,7 @@ from tests.postgres import Cluster, execute
 from tests.shared import snapshot_of
 
 from .report import Table, microseconds, milliseconds
+from .servers import new_database, postgresql
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -57,11 +59,12 @@ def punctuality(count: int = 20) -> tuple[list[float], int]:
 
 
 def hundred() -> list[Window]:
-    """Recurring windows in five zones, a quarter of them daily, all begun five years ago, none open at noon UTC."""
+    """Recurring windows in five zones, a quarter of them daily, all begun five years ago, none open for an hour now."""
     now = datetime.now(UTC).replace(microsecond=0)
     windows = []
     for number in range(100):
-        begin = (now - timedelta(days=5 * 365 + number)).replace(hour=13 + number % 6, minute=number % 60)
+        later = now + timedelta(hours=3 + number % 6)  # zones' offsets differ by an hour over the year
+        begin = (now - timedelta(days=5 * 365 + number)).replace(hour=later.hour, minute=number % 60)
         local = begin.astimezone(schedule.zone(ZONES[number % 5]))
         rule = RULES[number % 4].format(day=("MO", "TU", "WE", "TH", "FR", "SA", "SU")[local.weekday()])
         while rule.startswith("FREQ=MONTHLY") and not 8 <= local.day <= 14:
@@ -73,14 +76,82 @@ def hundred() -> list[Window]:
     return windows
 
 
+def daily(count: int) -> list[Window]:
+    """Windows that recur daily since over a year ago, each a second after the one before, open an hour a day."""
+    begin = datetime.now(UTC) + timedelta(hours=4) - timedelta(days=400)
+    starts = (begin + timedelta(seconds=number) for number in range(count))
+    hour = timedelta(hours=1)
+    return [Window(uuid.uuid4(), at, at + hour, timezone="Europe/Berlin", rrule="FREQ=DAILY") for at in starts]
+
+
+# What is planned by SQL before `off`: at most so many of the worst windows that the API takes, and far more.
+OPEN_DAILY = (
+    "INSERT INTO maintenance_windows (starts_at, ends_at, timezone, rrule) SELECT start, start + interval '23:50',"
+    " 'Europe/Berlin', 'FREQ=DAILY;UNTIL=20300301T000000Z' FROM generate_series(1, {count}) AS number,"
+    " LATERAL (SELECT now() - interval '999 days' - number * interval '1 second' AS start) AS made"
+)
+CLOSED_DAILY = (
+    "INSERT INTO maintenance_windows (starts_at, ends_at, timezone, rrule) SELECT start, start + interval '1 hour',"
+    " 'Europe/Berlin', 'FREQ=DAILY' FROM generate_series(1, {count}) AS number,"
+    " LATERAL (SELECT now() - interval '999 days' + interval '3 hours' + number * interval '1 second' AS start) AS made"
+)
+OPEN_ONCE = (
+    "INSERT INTO maintenance_windows (starts_at, ends_at)"
+    " SELECT now() - number * interval '1 second', now() + interval '1 hour' FROM generate_series(1, {count}) AS number"
+)
+PLANNED = {
+    "none": [],
+    "100 daily ones since 999 days ago, all open": [OPEN_DAILY.format(count=100)],
+    "10,000 daily ones, none open, and one that is": [CLOSED_DAILY.format(count=10_000), OPEN_ONCE.format(count=1)],
+    "10,000, all open": [OPEN_ONCE.format(count=10_000)],
+    "10,000 daily ones, all open": [OPEN_DAILY.format(count=10_000)],
+}
+
+
+def off(rounds: int) -> Table:
+    """Measure what windows add to `off`: in a process that knows nothing of them, as a command, and in a worker."""
+    rows = []
+    with postgresql() as cluster:
+        url = new_database(cluster, "switching")
+        app = create_app(configuration(url))
+        live = app.extensions["live"]
+        with app.app_context():
+            for planned, statements in PLANNED.items():
+                taken: dict[bool, list[float]] = {True: [], False: []}
+                for knowing in sorted(taken) * min(rounds, 3 if "10,000" in planned else rounds):
+                    forget()
+                    filling = [
+                        "DELETE FROM maintenance_windows",
+                        *statements,
+                        "UPDATE system_settings SET is_maintain = true",
+                    ]
+                    execute(url, *filling)
+                    live.snapshot = None
+                    if knowing:
+                        live.refresh()
+                    began = time.perf_counter()
+                    outcome = service.switch(Author("benchmark", "cli"), active=False)
+                    taken[knowing].append(time.perf_counter() - began)
+                    assert not outcome.phase.maintenance.active
+                rows.append([planned, *(milliseconds(statistics.median(taken[knowing])) for knowing in (False, True))])
+        live.stop()
+    note = "With 100 it may take 50 ms more than with none."
+    return Table("`off` with windows", ["windows", "by a command", "by a worker"], rows, note)
+
+
+def forget() -> None:
+    """Forget what is remembered of windows."""
+    for remembered in (recurrence.recurrence, schedule.expand, schedule.is_sound, schemas.dumped):
+        remembered.cache_clear()
+
+
 def load_cost(app: Flask, windows: Sequence[Window], *, cold: bool, rounds: int = 11) -> float:
     """Seconds to build a snapshot with the windows, the median; `cold` with nothing remembered of them."""
     snapshot = snapshot_of(app.extensions["live"])
     samples = []
     for _ in range(rounds):
         if cold:
-            for remembered in (recurrence.recurrence, schedule.expand, schedule.is_sound):
-                remembered.cache_clear()
+            forget()
         began = time.perf_counter()
         build(snapshot.mark, snapshot.settings, tokens=[], windows=windows).at(time.time())
         samples.append(time.perf_counter() - began)
@@ -125,10 +196,11 @@ def measure(rounds: int) -> Iterator[Table]:
         migrate(url)
         app = create_app(configuration(url))
         app.extensions["live"].refresh()
-        rows = [_cost(app, windows, rounds) for windows in ([], hundred())]
+        rows = [_cost(app, windows, rounds) for windows in ([], hundred(), daily(10_000))]
         app.extensions["live"].stop()
     head = ["windows", "snapshot, nothing remembered", "snapshot, again", "gate, per request"]
-    yield Table("Planned windows", head, rows, "A quarter of the windows is daily; all began five years ago.")
+    yield Table("Planned windows", head, rows, "A quarter of the hundred is daily; all of the 10,000 are.")
+    yield off(rounds)
     late, wrong = punctuality(2 if rounds == 1 else 20)
     head = ["changes seen", "certainly wrong by 100 ms", "first right answer, median", "latest"]
     row = [str(len(late)), str(wrong), milliseconds(statistics.median(late)), milliseconds(max(late))]
@@ -138,4 +210,4 @@ def measure(rounds: int) -> Iterator[Table]:
 
 def _cost(app: Flask, windows: Sequence[Window], rounds: int) -> list[str]:
     cold, warm = (load_cost(app, windows, cold=cold, rounds=rounds) for cold in (True, False))
-    return [str(len(windows)), milliseconds(cold), milliseconds(warm), microseconds(request_cost(app, windows))]
+    return [f"{len(windows):,}", milliseconds(cold), milliseconds(warm), microseconds(request_cost(app, windows))]

@@ -120,6 +120,23 @@ def _new_uuid_sqlite(element: new_uuid, compiler: Any, **kw: Any) -> str:
     )
 
 
+class database_now(FunctionElement[Any]):  # noqa: N801 - as above
+    """The database's clock at this moment, not at the transaction's beginning; SQLite's is the host's."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(database_now, "postgresql")
+def _database_now_postgresql(element: database_now, compiler: Any, **kw: Any) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(database_now, "sqlite")
+def _database_now_sqlite(element: database_now, compiler: Any, **kw: Any) -> str:
+    return "host_now()"  # `sqlite.open_file` gives it to the connection; SQLite's own 'now' knows no microseconds
+
+
 def rows(statement: Select[*tuple[Any, ...]]) -> ScalarSelect[list[dict[str, Any]]]:
     """Embed a SELECT as one JSON column, so that one statement reads several tables consistently.
 
@@ -146,6 +163,11 @@ class Rows(TypeDecorator[list[dict[str, Any]]]):
             {name: None if cell is None else read(cell) for (name, read), cell in zip(readers, row, strict=True)}
             for row in value or []  # PostgreSQL's aggregate of nothing is null
         ]
+
+
+def from_json(kind: TypeEngine[Any], value: Any) -> Any:
+    """Return a value of a column of this type from what JSON has for it."""
+    return None if value is None else FROM_JSON.get(type(kind), _as_it_is)(value)
 
 
 class _json_rows(FunctionElement[Any]):  # noqa: N801 - as above

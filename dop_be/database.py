@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Literal
 import psycopg2
 import psycopg2.errors
 from flask import Flask, current_app
-from sqlalchemy import Connection, Engine, Index, UniqueConstraint, event, text
+from sqlalchemy import Connection, Engine, Index, UniqueConstraint, event, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -125,10 +126,11 @@ def _limit_statement(connection: Connection, cursor: Any, statement: str, parame
 
 
 @contextmanager
-def writing(by: Author) -> Iterator[Session]:
+def writing(by: Author, *, longer: float = 0) -> Iterator[Session]:
     """Run one bounded transaction with an author; commit at the end of the block, undo it after any error.
 
-    The witnesses look at it before the commit; what they return runs after it.
+    The witnesses look at it before the commit; what they return runs after it. `longer` is by how many seconds it may
+    take longer than others, since it writes many rows; negative where some of its time has passed already.
 
     Raises:
         InvalidInput: the database refuses the caller's values.
@@ -136,9 +138,9 @@ def writing(by: Author) -> Iterator[Session]:
             was cut off.
     """
     session = db.session()
-    with time_limit():
+    with time_limit(deadline.SECONDS + longer):
         try:
-            _announce(session, by)
+            _announce(session, by, max(1, STATEMENT_LIMIT + int(longer * 1000)))
             yield session
             session.flush()
             after = [witness(session) for witness in current_app.extensions["witnesses"]]
@@ -151,19 +153,25 @@ def writing(by: Author) -> Iterator[Session]:
         run()
 
 
+def now(connection: Connection | Session) -> datetime:
+    """Return the time on the database's clock, which is the one for whatever is stored: hosts' clocks differ."""
+    found: datetime = connection.execute(select(columns.database_now())).scalar_one()
+    return found
+
+
 def author(session: Session) -> Author:
     """Return who makes the change of this transaction."""
     by: Author = session.info["author"]
     return by
 
 
-def _announce(session: Session, by: Author) -> None:
+def _announce(session: Session, by: Author, statement_limit: int) -> None:
     """Tell the database who writes: PostgreSQL's triggers read it, on SQLite `history.record` does."""
     session.info["author"] = by
     if session.get_bind().dialect.name != "postgresql":
         return
     local = {
-        "statement_timeout": str(STATEMENT_LIMIT),
+        "statement_timeout": str(statement_limit),
         "idle_in_transaction_session_timeout": str(ABANDONED_LIMIT),
         "dop_be.actor": by.actor,
         "dop_be.source": by.source,

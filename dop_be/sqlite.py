@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -32,12 +33,17 @@ def open_file(path: Path) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode=rw"
     try:
         connection = sqlite3.connect(uri, uri=True, timeout=deadline.SECONDS, isolation_level=None)
+        connection.create_function("host_now", 0, _host_now)
         connection.execute("PRAGMA foreign_keys = ON")  # as on PostgreSQL; migrations, which rebuild tables, undo it
         return connection
     except sqlite3.OperationalError:
         if path.exists():
             raise
         raise NoFile(path) from None
+
+
+def _host_now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")  # as SQLAlchemy's DateTime stores it
 
 
 def lacks_file(url: URL) -> bool:

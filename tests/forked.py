@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from .guard import sitecustomize as guard
+
 COMMANDS = ("flask", "alembic", "gunicorn")
 PLAIN = {"PYTHONPATH", "PYTHONWARNINGS"}  # what of Python's own variables a fork can still follow
 
@@ -26,6 +28,7 @@ def suits(command: Sequence[str], env: Mapping[str, str], options: Mapping[str, 
         and options.keys() <= {"stdin", "stdout", "stderr", "text"}
         and env.get("PYTHONWARNINGS") in {None, "error"}
         and bool(env.get("PYTHONPATH"))
+        and guard.CLOCK not in env
         and not any(name.startswith(("PYTHON", "LC_")) for name in env.keys() - PLAIN)
     )
 

@@ -129,6 +129,13 @@ class Cluster:
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
 
+    def recover(self) -> None:
+        """Have the next start recover from an archive, after which a new timeline begins."""
+        signal_file = self._data / "recovery.signal"
+        signal_file.touch()
+        if self._as:
+            os.chown(signal_file, self._as["user"], self._as["group"])
+
     def repair(self) -> None:
         """Have the server run, whatever was done to it."""
         if self._runs():

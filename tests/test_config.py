@@ -21,6 +21,9 @@ BAD = [
     ("DATABASE_URL", "sqlite:///:memory:"),
     ("DATABASE_URL", "sqlite:////srv/x.sqlite3?mode=ro"),
     ("LISTEN_DATABASE_URL", "redis://h"),
+    ("STATE_FILE", "docs"),
+    ("STATE_MAX_AGE", "0"),
+    ("STATE_MAX_AGE", "1d"),
     ("SECRET_KEY", "short"),
     ("ADMIN_TOKEN", "x" * 31),
     ("ADMIN_TOKEN", "with a space" * 4),
@@ -229,3 +232,49 @@ def test_secrets_do_not_show_in_a_representation(monkeypatch: pytest.MonkeyPatch
     assert "t" * 40 not in shown
     assert "s" * 40 not in shown
     assert "hunter2" not in shown
+
+
+class TestStateFile:
+    """Each database, and each role and schema in it, has a last state of its own, however its URL is spelled."""
+
+    def path(self, monkeypatch: pytest.MonkeyPatch, url: str, given: str = "") -> Path | None:
+        monkeypatch.setenv("DATABASE_URL", url)
+        monkeypatch.setenv("STATE_FILE", given)
+        return Config.from_env().STATE_FILE
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgres://u:secret@db.example:5432/app",
+            "postgresql://u@/app?host=db.example&port=5432",
+            "postgresql://db.example/app?user=u",
+            "postgresql://u@db.example/app?sslmode=require",
+        ],
+    )
+    def test_the_same(self, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+        assert self.path(monkeypatch, url) == self.path(monkeypatch, "postgresql://u@db.example/app")
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://u@db2.example/app",
+            "postgresql://other@db.example/app",
+            "postgresql://u@db.example",
+            "postgresql://u@db.example:5433/app",
+            "postgresql://u@db.example/app2",
+            "postgresql://u@db.example/app?options=-csearch_path%3Ddop_be",
+            "postgresql://u@/app?host=/run/postgresql",
+        ],
+    )
+    def test_another(self, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+        found = self.path(monkeypatch, url)
+        assert found
+        assert found.parent == ROOT / "instance"
+        assert found != self.path(monkeypatch, "postgresql://u@db.example/app")
+
+    def test_what_is_said_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        url = "postgresql://u@db.example/app"
+        assert self.path(monkeypatch, url, "/var/lib/state.json") == Path("/var/lib/state.json")
+        assert self.path(monkeypatch, url, "var/state.json") == ROOT / "var/state.json"
+        assert self.path(monkeypatch, url, "none") is None
+        assert self.path(monkeypatch, "sqlite:///x.sqlite3", "/var/lib/state.json") is None

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Flask
@@ -14,6 +14,8 @@ from sqlalchemy import Select, insert, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import Session
 
+from .. import database
+from ..columns import database_now
 from ..database import Author, author, reading, witnesses, writing
 from ..errors import Forbidden, InvalidInput, Unauthorized
 from ..extensions import db
@@ -49,9 +51,9 @@ def create(
         lifetime = _bypass_lifetime(scopes, lifetime)
     _check_name(name, tokens.BYPASS in scopes)
     identifier, text = tokens.new()
-    now = datetime.now(UTC)
-    expires_at = now + lifetime if lifetime else None
     with writing(by) as session:
+        now = database.now(session)
+        expires_at = now + lifetime if lifetime else None
         _free(session, name, now)
         values = {
             "id": identifier,
@@ -63,7 +65,7 @@ def create(
             "expires_at": expires_at,
         }
         session.execute(insert(ApiToken).values(values))
-        history.record(session, "token", name, None, _recorded(values) | {"digest": history.SECRET})
+        history.record(session, "token", [(name, None, _recorded(values) | {"digest": history.SECRET})])
     logger.info("token created", extra={**asdict(by), "token_name": name})
     return text, expires_at
 
@@ -125,7 +127,7 @@ def revoke(name: str, by: Author, *, bypass: bool = False) -> bool:
             if session.scalar(select(TABLE.c.id).where(TABLE.c.name == name, sort).limit(1)):
                 return False
             raise InvalidInput({"name": [_unknown(name, bypass, of_other_sort=holder is not None)]})
-        _revoke(session, holder, datetime.now(UTC))
+        _revoke(session, holder, database.now(session))
     logger.info("token revoked", extra={**asdict(by), "token_name": name})
     return True
 
@@ -139,21 +141,22 @@ def _unknown(name: str, bypass: bool, *, of_other_sort: bool) -> str:
 def _revoke(session: Session, holder: RowMapping, now: datetime) -> None:
     values = {"revoked_at": now, "revoked_by": author(session).actor}
     session.execute(update(ApiToken).where(TABLE.c.id == holder["id"]).values(values))
-    history.record(session, "token", holder["name"], _recorded(holder), _recorded({**holder, **values}))
+    history.record(session, "token", [(holder["name"], _recorded(holder), _recorded({**holder, **values}))])
 
 
 def _recorded(row: Any) -> dict[str, Any]:
     return with_timestamps({name: row.get(name) for name in RECORDED})
 
 
-def all_tokens() -> list[RowMapping]:
-    """Return every token and bypass there ever was, oldest first.
+def all_tokens() -> tuple[list[RowMapping], datetime]:
+    """Return every token and bypass there ever was, oldest first, and the time on the database's clock.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database does not answer.
     """
     with reading(db.engine) as connection:
-        return list(connection.execute(select(TABLE).order_by(TABLE.c.created_at, TABLE.c.id)).mappings())
+        known = connection.execute(select(TABLE).order_by(TABLE.c.created_at, TABLE.c.id)).mappings()
+        return list(known), database.now(connection)
 
 
 def is_bypass(token: RowMapping) -> bool:
@@ -192,9 +195,10 @@ def witness(session: Session) -> Callable[[], None] | None:
     by = author(session)
     if by.token is None:
         return None
-    row = session.execute(select(TABLE).where(TABLE.c.id == by.token, TABLE.c.revoked_at.is_(None))).mappings().first()
+    query = select(TABLE, database_now().label("now")).where(TABLE.c.id == by.token, TABLE.c.revoked_at.is_(None))
+    row = session.execute(query).mappings().first()
     token = tokens.load(row) if row else None
-    if token is None or token.is_over(datetime.now(UTC).timestamp()):
+    if row is None or token is None or token.is_over(row["now"].timestamp()):
         raise Unauthorized("The token was revoked or has expired; nothing was changed.")
     if by.scope not in token.scopes:
         raise Forbidden(f"The token lacks the scope {by.scope}; nothing was changed.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import click
 from flask import current_app
@@ -31,8 +31,8 @@ def create(name: str, lifetime: timedelta, reason: str | None) -> None:
 @group.command("list")
 def show() -> None:
     """Show every bypass that was not revoked, the expired ones included."""
-    now = datetime.now(UTC)
-    known = [token for token in service.all_tokens() if service.is_bypass(token) and not token["revoked_at"]]
+    every, now = service.all_tokens()
+    known = [token for token in every if service.is_bypass(token) and not token["revoked_at"]]
     for token in known:
         ends = "expired" if service.state(token, now) == "expired" else "expires"
         created = f"created {timestamp(token['created_at'])} by {token['created_by']}"

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,6 +21,7 @@ from ..database import Author, unavailable
 from ..errors import DatabaseUnavailable, DomainError, InvalidInput, one_line
 from ..extensions import db
 from ..history.service import checked_reason
+from ..live.clock import differing
 from ..live.loader import read
 from ..live.snapshot import Snapshot
 from ..sqlite import lacks_file
@@ -121,16 +123,21 @@ def options(**names: str) -> Iterator[None]:
         raise InvalidInput({names.get(field, field): texts for field, texts in error.errors.items()}) from error
 
 
-def current_state() -> Snapshot:
-    """Return the state as the database has it now, which needs no web process.
+def current_state() -> tuple[Snapshot, float]:
+    """Return the state as the database has it now, which needs no web process, and the Unix time that counts for it.
+
+    Say on stderr where that is not this host's.
 
     Raises:
         DatabaseUnavailable: it does not answer, is not migrated, or has no settings row.
     """
-    snapshot = read(db.engine).snapshot
-    if snapshot is None:
+    reading = read(db.engine)
+    if reading.snapshot is None:
         raise DatabaseUnavailable("The database lacks the settings of this release: run `flask db upgrade`.")
-    return snapshot
+    offset = reading.clock_offset or 0.0
+    if difference := differing(offset):
+        click.echo(difference, err=True)
+    return reading.snapshot, time.time() + (offset if difference else 0.0)
 
 
 def _lines(error: InvalidInput) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +18,7 @@ from ..settings.models import MESSAGE_LENGTH, MODES
 from .commands import DURATION, Group, author, current_state, options, reason_option, say
 
 IN_MAINTENANCE = 1
+MOST_SHOWN = 10  # windows that `off` names; SQL may have planned thousands
 STAYS = "; the switch is on too, so it does not end by itself"
 
 group = Group("maintenance", help="Turn maintenance on and off, plan it, and see what is in force.")
@@ -33,14 +33,13 @@ message_option = click.option("--message", help=f"What visitors are told, up to 
 @reason_option
 def on(mode: str | None, message: str | None, duration: timedelta | None, reason: str | None) -> None:
     """Turn maintenance on, until it is turned off or for a time. While it is on, only what is named changes."""
-    until = duration and (datetime.now(UTC) + duration).isoformat()
-    named = {"mode": mode, "message": message, "until": until}
-    kept = {name for name, value in named.items() if value is None}
+    named = {name: value or None for name, value in {"mode": mode, "message": message}.items() if value is not None}
     with options(until="--for", message="--message"):
-        wanted = parse(SwitchSchema(), {"active": True, **{name: value for name, value in named.items() if value}})
-        outcome = service.switch(author(reason), **{name: value for name, value in wanted.items() if name not in kept})
+        wanted = parse(SwitchSchema(), {"active": True, **named})
+        switched = {name: value for name, value in wanted.items() if name in {"active", *named}}
+        outcome = service.switch(author(reason), until=duration or service.STAYS, **switched)
     already = "" if outcome.changed else "already "
-    stays = STAYS if until and outcome.phase.maintenance.until is None else ""
+    stays = STAYS if duration and outcome.phase.maintenance.until is None else ""
     say(f"maintenance is {already}{described(outcome.phase.maintenance)}{stays}")
 
 
@@ -49,8 +48,10 @@ def on(mode: str | None, message: str | None, duration: timedelta | None, reason
 def off(reason: str | None) -> None:
     """Turn maintenance off, and end the windows that are open."""
     outcome = service.switch(author(reason), active=False)
-    ended = "".join(f"; ended window {_occurrence(occurrence)}" for occurrence in outcome.ended)
-    say(f"maintenance is {'off' if outcome.changed else 'already off'}{ended}")
+    shown, more = outcome.ended[:MOST_SHOWN], len(outcome.ended) - MOST_SHOWN
+    ended = "".join(f"; ended window {_occurrence(occurrence)}" for occurrence in shown)
+    rest = f"; and {more:,} more" if more > 0 else ""
+    say(f"maintenance is {'off' if outcome.changed else 'already off'}{ended}{rest}")
 
 
 @group.command("status")
@@ -58,7 +59,8 @@ def off(reason: str | None) -> None:
 @click.pass_context
 def status(ctx: click.Context, *, as_json: bool) -> None:
     """Say what is in force; exit code 0 open, 1 in maintenance, 2 anything else."""
-    phase = current_state().at(time.time())
+    snapshot, now = current_state()
+    phase = snapshot.at(now)
     if as_json:
         click.echo(phase.document.body, nl=False)
     else:
@@ -82,8 +84,8 @@ def schedule(reason: str | None, **given: str | None) -> None:
         planned = parse(WindowSchema(), {name: value for name, value in given.items() if value is not None})
         if "timezone" not in planned:
             _check_offsets(planned)
-        window = service.schedule(author(reason), **planned)
-    say(f"planned window {_window(window, datetime.now(UTC))}")
+        window, now = service.schedule(author(reason), **planned)
+    say(f"planned window {_window(window, now)}")
 
 
 def _check_offsets(planned: dict[str, Any]) -> None:
@@ -95,9 +97,9 @@ def _check_offsets(planned: dict[str, Any]) -> None:
 @group.command("windows")
 def windows() -> None:
     """List the planned windows, each with its next time."""
-    now = datetime.now(UTC)
-    for window in current_state().windows:
-        say(_window(window, now))
+    snapshot, now = current_state()
+    for window in snapshot.windows:
+        say(_window(window, datetime.fromtimestamp(now, UTC)))
 
 
 @group.command("cancel")
@@ -105,11 +107,11 @@ def windows() -> None:
 @reason_option
 def cancel(identifier: uuid.UUID, reason: str | None) -> None:
     """Cancel a window and, where it recurs, all of its times; end it where it is open."""
-    window = service.cancel(author(reason), identifier)
+    window, now = service.cancel(author(reason), identifier)
     if window is None:
         say(f"window {identifier} is already cancelled")
     else:
-        say(f"cancelled window {_window(window, datetime.now(UTC))}")
+        say(f"cancelled window {_window(window, now)}")
 
 
 def described(maintenance: Maintenance) -> str:

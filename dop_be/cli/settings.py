@@ -17,7 +17,7 @@ revision_argument = click.argument("revision", type=click.IntRange(1, LARGEST_RE
 @click.option("--json", "as_json", is_flag=True, help="As the API answers.")
 def show(*, as_json: bool) -> None:
     """Show every setting."""
-    snapshot = current_state()
+    snapshot, _ = current_state()
     if as_json:
         click.echo(snapshot.private.body, nl=False)
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import click
 from sqlalchemy.engine import RowMapping
@@ -29,8 +29,8 @@ def create(name: str, scopes: tuple[str, ...], lifetime: timedelta | None, reaso
 @group.command("list")
 def show() -> None:
     """Show every token there ever was: its name, id, state, scopes, and who made it when."""
-    now = datetime.now(UTC)
-    for token in service.all_tokens():
+    known, now = service.all_tokens()
+    for token in known:
         if not service.is_bypass(token):
             made = f"made {timestamp(token['created_at'])} by {token['created_by']}"
             say(f"{token['name']}  {token['id']}  {_state(token, now)}  {token['scopes']}  {made}")

@@ -14,7 +14,7 @@ from sqlalchemy import Select, and_, case, delete, func, insert, literal, not_, 
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import Session
 
-from ..database import Author, author, reading, writing
+from ..database import Author, author, now, reading, writing
 from ..errors import InvalidInput
 from ..extensions import db
 from ..fields import Digits, StrictString, timestamp
@@ -26,6 +26,8 @@ COLUMNS = [column for column in Change.__table__.columns if column.key != "value
 BATCH = 5_000  # entries that `prune` deletes in one transaction, within its time limit
 SQLITE_GUARD = "changes_no_DELETE"  # the trigger that refuses to delete entries
 
+# Of what changed: its key, and its values before and after.
+Sides = tuple[str | None, Mapping[str, Any] | None, Mapping[str, Any] | None]
 logger = logging.getLogger(__name__)
 
 
@@ -50,41 +52,35 @@ def checked_reason(text: str | None, field: str) -> str | None:
         raise InvalidInput({field: list(error.messages)}) from error
 
 
-def record(
-    session: Session,
-    kind: str,
-    key: str | None,
-    before: Mapping[str, Any] | None,
-    after: Mapping[str, Any] | None,
-    **settings: Any,
-) -> None:
-    """Record a change on SQLite and raise the version; on PostgreSQL triggers do both.
+def record(session: Session, kind: str, changed: Iterable[Sides], **settings: Any) -> None:
+    """Record changes on SQLite and raise the version; on PostgreSQL triggers do both, and `changed` is not looked at.
 
     Args:
-        session: the transaction of the change, from `database.writing`.
+        session: the transaction of the changes, from `database.writing`.
         kind: settings, window or token.
-        key: which of its kind.
-        before: the values by name as JSON shows them; None where it was not there.
-        after: the same after the change; None where it is gone.
+        changed: of each thing that changed which of its kind it is, and its values by name as JSON shows them, before
+            and after; None where it was, or is, not there.
         settings: the `revision`, all `values` and the time of the settings; nothing for other kinds.
     """
     if session.get_bind().dialect.name != "sqlite":
         return
-    changes = differences(before or {}, after or {})
-    if before is not None and after is not None and not changes:
-        return
-    by = author(session)
-    entry = {
-        "action": "insert" if before is None else "delete" if after is None else "update",
+    by, first = author(session), (session.scalar(select(func.max(Change.id))) or 0) + 1  # there is one writer at a time
+    same = {
+        "kind": kind,
         "changed_at": datetime.now(UTC),
         "changed_by": by.actor,
         "source": by.source,
         "reason": by.reason,
         "request_id": by.request_id,
     } | settings
-    following = select(func.coalesce(func.max(Change.id), 0) + 1).scalar_subquery()  # SQLite has one writer at a time
-    session.execute(insert(Change).values(id=following, kind=kind, key=key, changes=changes, **entry))
-    raise_version(session)
+    entries = [
+        {"key": key, "action": "insert" if before is None else "delete" if after is None else "update", "changes": said}
+        for key, before, after in changed
+        if (said := differences(before or {}, after or {})) or before is None or after is None
+    ]
+    if entries:
+        session.execute(insert(Change), [{"id": first + place, **entry, **same} for place, entry in enumerate(entries)])
+        raise_version(session)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -155,11 +151,11 @@ def prune(before: datetime, by: Author) -> int:
         InvalidInput: the moment has not come yet.
         DatabaseUnavailable: the database does not answer, or this role may not; batches that are done stay done.
     """
-    if before > datetime.now(UTC):
-        raise InvalidInput({"before": ["Expected a date that has passed."]})
     total, deleted = 0, BATCH
     while deleted == BATCH:
         with writing(by) as session:
+            if before > now(session):
+                raise InvalidInput({"before": ["Expected a date that has passed."]})
             deleted = _prune(session, before)
         total += deleted
     logger.info("history pruned", extra={"before": timestamp(before), "entries": total, "actor": by.actor})
@@ -174,7 +170,7 @@ def _prune(session: Session, before: datetime) -> int:
     if not doomed:
         return 0
     entries = f"{len(doomed)} {'entry' if len(doomed) == 1 else 'entries'}"
-    record(session, "settings", None, {"history": f"{entries} from before {timestamp(before)}"}, None)
+    record(session, "settings", [(None, {"history": f"{entries} from before {timestamp(before)}"}, None)])
     guard = session.scalar(text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": SQLITE_GUARD})
     session.execute(text(f'DROP TRIGGER IF EXISTS "{SQLITE_GUARD}"'))
     session.execute(delete(Change).where(Change.id.in_(doomed)))

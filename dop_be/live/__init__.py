@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from flask import Flask, current_app
+from flask import Config, Flask, current_app
 from sqlalchemy.orm import Session
 
 from ..database import witnesses
 from ..errors import SettingsMissing
 from ..extensions import db
-from .loader import read_within
-from .watcher import Live, Status
+from .loader import look, understand
+from .state import Live, Status
+from .state_file import StateFile
 
 __all__ = ["Live", "Status", "live"]
+# Of SQL that left what Python cannot hold; the write that came upon it is good.
+UNREADABLE = "the state cannot be read, the last known one stays in force"
 logger = logging.getLogger(__name__)
 
 
@@ -27,9 +30,9 @@ def live(app: Flask | None = None) -> Live:
 def witness(session: Session) -> Callable[[], None] | None:
     """Read the state that a transaction is about to commit, so that this process serves it at once.
 
-    It is read before the commit, within its time limit, so that nothing can fail between the two. It is what will be
-    committed: a change has locked the row of `live_state`, which every other change needs too. Where no state is in
-    force yet, as in a command, nothing is read.
+    It is read before the commit, within its time limit, so that nothing can fail between the two, and made a snapshot
+    of afterwards, when nobody waits for its locks. It is what will be committed: a change has locked the row of
+    `live_state`, which every other change needs too. Where no state is in force yet, as in a command, nothing is read.
 
     Raises:
         SettingsMissing: there is no state any more; the transaction is undone.
@@ -39,17 +42,36 @@ def witness(session: Session) -> Callable[[], None] | None:
         return None
     began = state.begin()
     try:
-        reading = read_within(session.connection())
-    except (ValueError, OverflowError):  # SQL left what Python cannot hold; this write is good
-        logger.exception("the state cannot be read, the last known one stays in force")
+        found = look(session.connection())
+    except (ValueError, OverflowError):
+        logger.exception(UNREADABLE)
         return None
-    if reading.snapshot is None:
+    if not found.is_complete:
         raise SettingsMissing("The row of system_settings or live_state is missing; nothing was changed.")
-    return lambda: state.take(reading, began)
+
+    def take() -> None:
+        try:
+            reading = understand(found)
+            if reading.snapshot is not None:
+                reading.snapshot.at(state.now())  # evaluate the windows here, and not in the next request
+        except (ValueError, OverflowError):
+            logger.exception(UNREADABLE)
+        else:
+            state.take(reading, began)
+
+    return take
+
+
+def _file(config: Config) -> StateFile | None:
+    """Return the file of the last state; None where there shall be none, as beside an SQLite file."""
+    path, url = config["STATE_FILE"], config["SQLALCHEMY_DATABASE_URI"]
+    if path is None or url.get_backend_name() == "sqlite":
+        return None
+    return StateFile(path, config["DATABASE_NAME"], config["MIGRATIONS"], config["STATE_MAX_AGE"])
 
 
 def init_app(app: Flask) -> None:
     """Make the live state, which starts no thread yet, and look at every write."""
     with app.app_context():
-        app.extensions["live"] = Live(db.engine, app.config["LISTEN_DATABASE_URI"])
+        app.extensions["live"] = Live(db.engine, app.config["LISTEN_DATABASE_URI"], _file(app.config))
     witnesses(app).append(witness)

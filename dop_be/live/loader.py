@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,11 +14,13 @@ from sqlalchemy import (
     Connection,
     Engine,
     MetaData,
+    Row,
     String,
     Table,
     inspect,
     literal_column,
     select,
+    text,
     true,
 )
 from sqlalchemy.exc import DBAPIError
@@ -26,12 +29,13 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from ..access import tokens
 from ..access.models import NOT_REVOKED, ApiToken
-from ..columns import rows
+from ..columns import database_now, rows
 from ..database import lacks_schema, reading
-from ..maintenance.models import MaintenanceWindow
+from ..maintenance.models import WINDOWS
 from ..maintenance.schedule import Window, is_sound
 from ..settings.models import SHOWN, SystemSettings
 from ..version import LiveState
+from .last_state import Identity
 from .snapshot import Mark, Snapshot, build
 
 
@@ -57,28 +61,49 @@ ALEMBIC_REVISION = select(ALEMBIC_VERSION.c.version_num).limit(literal_column("1
 TOKENS = select(
     ApiToken.id, ApiToken.name, ApiToken.digest, ApiToken.scopes, ApiToken.created_at, ApiToken.expires_at
 ).where(NOT_REVOKED)
-WINDOWS = select(*(MaintenanceWindow.__table__.c[field.name] for field in fields(Window))).order_by(
-    MaintenanceWindow.starts_at, MaintenanceWindow.id
-)
 # The columns are those of Mark. Without a settings row there is none: nothing can be loaded.
 MARK = select(LiveState.version, ALEMBIC_REVISION, SystemSettings.revision, row_version()).select_from(
     LiveState.__table__.join(SystemSettings.__table__, true())
 )
 # One statement: one view of the database, and one round trip. The row is there also where there are no settings.
-STATE = select(LiveState.version, ALEMBIC_REVISION, row_version(), rows(TOKENS), rows(WINDOWS), *SHOWN).select_from(
-    LiveState.__table__.outerjoin(SystemSettings.__table__, true())
-)
+STATE = select(
+    database_now(), LiveState.version, ALEMBIC_REVISION, row_version(), rows(TOKENS), rows(WINDOWS), *SHOWN
+).select_from(LiveState.__table__.outerjoin(SystemSettings.__table__, true()))
+# The checkpoint's timeline is the old one for some time after a promotion.
+IDENTITY = text("""
+SELECT (pg_control_system()).system_identifier, CASE WHEN pg_is_in_recovery()
+    THEN greatest((pg_control_checkpoint()).timeline_id, (SELECT max(received_tli) FROM pg_stat_wal_receiver))
+    ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer END
+""")
 NAMES = [column.key for column in SHOWN]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Found:
+    """The state as it came from the database, and by which of its clocks and ours; not yet made a snapshot of."""
+
+    state: Row[Any] | None
+    alembic_revision: str | None
+    clock_offset: float | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the settings row is there."""
+        return self.state is not None and self.state[NAMES.index("id") - len(NAMES)] is not None
+
+
+@dataclass(frozen=True)
 class Reading:
-    """What one look at the database found; `snapshot` is None where the settings row, or its table, is not there."""
+    """What one look at the database found; `snapshot` is None where the settings row, or its table, is not there.
+
+    `clock_offset` is how many seconds the database's clock is ahead of this host's, at least; None: it did not say.
+    """
 
     alembic_revision: str | None
     snapshot: Snapshot | None
+    clock_offset: float | None = None
 
 
 def read(engine: Engine) -> Reading:
@@ -89,29 +114,62 @@ def read(engine: Engine) -> Reading:
     """
     try:
         with reading(engine) as connection:
-            return read_within(connection)
+            found = look(connection)
     except DBAPIError as error:
         if not lacks_schema(error):
             raise
-    return Reading(alembic_revision(engine), None)
+        return Reading(alembic_revision(engine), None)
+    return understand(found)
 
 
-def read_within(connection: Connection) -> Reading:
-    """Do what `read` does, in a transaction that is open already."""
+def look(connection: Connection) -> Found:
+    """Read the state, in a transaction that may be open already. It takes only as long as the database needs."""
+    asked_at = time.time()
     state = connection.execute(STATE).one_or_none()
+    answered_at = time.time()
     if state is None:
-        return Reading(connection.scalar(select(ALEMBIC_REVISION)), None)
-    version, alembic, row, known, windows, *values = state
+        return Found(None, connection.scalar(select(ALEMBIC_REVISION)))
+    database = state[0].timestamp()
+    # The database looked at its clock some time between the two; what they leave open is no difference.
+    offset = min(0.0, database - asked_at) + max(0.0, database - answered_at)
+    return Found(state, state[2], round(offset, 3))
+
+
+def understand(found: Found) -> Reading:
+    """Make a snapshot of what was read.
+
+    Raises:
+        ValueError, OverflowError: SQL left what Python cannot hold.
+    """
+    if found.state is None or not found.is_complete:
+        return Reading(found.alembic_revision, None, found.clock_offset)
+    _, version, alembic, row, known, windows, *values = tuple(found.state)
     settings = dict(zip(NAMES, values, strict=True))
-    if settings["id"] is None:
-        return Reading(alembic, None)
     snapshot = build(
         Mark(version, alembic, settings["revision"], row),
         settings,
         tokens=map(tokens.load, known),
         windows=[_window(window) for window in windows],
     )
-    return Reading(alembic, snapshot)
+    return Reading(alembic, snapshot, found.clock_offset)
+
+
+def identify(engine: Engine) -> Identity | None:
+    """Return which server answers; None where it does not say so: SQLite, or a function that this role may not call.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: it does not answer.
+    """
+    if engine.dialect.name == "sqlite":
+        return None
+    try:
+        with reading(engine) as connection:
+            system, timeline = connection.execute(IDENTITY).one()
+    except DBAPIError as error:
+        if error.connection_invalidated or getattr(error.orig, "pgcode", None) is None:
+            raise
+        return None  # it answered: what is not PostgreSQL to the last function can have no identity
+    return Identity(str(system), timeline)
 
 
 def read_mark(engine: Engine) -> Mark | None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import fields
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, String, false
+from sqlalchemy import CheckConstraint, String, false, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..columns import UtcDateTime, enumeration, new_uuid
 from ..extensions import Base
 from ..settings.models import MESSAGE_LENGTH, MODES
+from .schedule import Window
 
 ZONE_LENGTH = 64
 RULE_LENGTH = 200
@@ -40,3 +42,9 @@ class MaintenanceWindow(Base):
     ad_hoc: Mapped[bool] = mapped_column(
         server_default=false(), doc="Whether it was opened from now, by `on --for` or `until`, and not planned."
     )
+
+
+# The columns are those of `schedule.Window`.
+WINDOWS = select(*(MaintenanceWindow.__table__.c[field.name] for field in fields(Window))).order_by(
+    MaintenanceWindow.starts_at, MaintenanceWindow.id
+)

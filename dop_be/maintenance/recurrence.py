@@ -6,6 +6,7 @@ Everything here is naive wall-clock time of the window's zone.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -51,6 +52,7 @@ PERIODS = {
     "MONTHLY": relativedelta(months=1),
     "YEARLY": relativedelta(years=1),
 }
+MOST_KEPT = 16_384  # results that are kept of each kind; SQL may store more windows than the API plans
 END_OF_TIME = datetime(9000, 1, 1)  # noqa: DTZ001 - local; dateutil itself goes on to a year that UTC cannot hold
 WHOLE_CALENDAR = 10_000 * 366  # an interval, in whatever period, that ends every search after the first period
 
@@ -61,18 +63,16 @@ class InvalidRule(ValueError):
 
 @dataclass(frozen=True)
 class Recurrence:
-    """A rule from its first start to `until`; `period` is one step of it, `counted` says that COUNT ends it."""
+    """A rule from its first start to `until`; `period` is one step of it."""
 
     rule: rrule
     start: datetime
     until: datetime | None
     period: relativedelta
-    counted: bool
 
     def starts(self, since: datetime) -> Iterator[datetime]:
         """Return the starts in order, from some start before `since`, or from the first."""
-        rule = self.rule if self.counted else self.rule.replace(dtstart=self._anchor(since), until=self.until)
-        return takewhile(END_OF_TIME.__gt__, rule)
+        return takewhile(END_OF_TIME.__gt__, self.rule.replace(dtstart=self._anchor(since), until=self.until))
 
     def _anchor(self, since: datetime) -> datetime:
         """Return a moment shortly before `since` from which the rule goes on as from its start: periods are skipped.
@@ -91,7 +91,7 @@ class Recurrence:
         return (self.start.replace(day=1) if months else self.start) + self.period * skipped
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(MOST_KEPT)
 def recurrence(text: str, start: datetime, zone: ZoneInfo) -> Recurrence:
     """Read a rule, with or without `RRULE:` before it, for a window that first begins at `start`.
 
@@ -112,11 +112,22 @@ def recurrence(text: str, start: datetime, zone: ZoneInfo) -> Recurrence:
         raise InvalidRule(
             f"Does not pick the window's start, {start} on the zone's clock: begin at a time that it picks."
         )
-    return Recurrence(rule, start, until, period, counted="COUNT" in parts)
+    if "COUNT" in parts:  # counted once, and not from the first start each time
+        until = _last(
+            rule, start, period, int(parts["COUNT"]), plain=parts.keys() <= {"FREQ", "INTERVAL", "COUNT", "WKST"}
+        )
+    return Recurrence(rule.replace(count=None), start, until, period)
+
+
+def _last(rule: rrule, start: datetime, period: relativedelta, count: int, *, plain: bool) -> datetime:
+    """Return the last start of a rule with COUNT; `plain` says that it picks nothing within its periods."""
+    if plain and period.days:
+        return start + period * (count - 1)
+    return deque(takewhile(END_OF_TIME.__gt__, rule), maxlen=1).pop()
 
 
 def with_end(text: str, start: datetime, zone: ZoneInfo) -> str:
-    """Return the rule with UNTIL in place of COUNT, which has to be counted from the first start again and again.
+    """Return the rule with UNTIL in place of COUNT, which has to be counted from the first start.
 
     Raises:
         InvalidRule: as `recurrence` does.
@@ -124,8 +135,7 @@ def with_end(text: str, start: datetime, zone: ZoneInfo) -> str:
     parts = rule_parts(text)
     if "COUNT" not in parts:
         return text
-    *_, last = recurrence(text, start, zone).starts(start)
-    said = {"COUNT": f"UNTIL={last:%Y%m%dT%H%M%S}"}
+    said = {"COUNT": f"UNTIL={recurrence(text, start, zone).until:%Y%m%dT%H%M%S}"}
     return ";".join(said.get(name, f"{name}={value}") for name, value in parts.items())
 
 

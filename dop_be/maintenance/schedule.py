@@ -17,7 +17,7 @@ from itertools import pairwise, takewhile
 from zoneinfo import ZoneInfo
 
 from ..errors import InvalidInput
-from .recurrence import InvalidRule, Recurrence, recurrence, with_end
+from .recurrence import MOST_KEPT, InvalidRule, Recurrence, recurrence, with_end
 
 MOST_WINDOWS = 100
 LONGEST = timedelta(days=31)
@@ -68,7 +68,15 @@ def occurrences(window: Window, since: datetime) -> Iterator[Occurrence]:
             yield Occurrence(starts_at, ends_at, window)
 
 
-@lru_cache(maxsize=1024)
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """The occurrences of all windows in order, as they count on the UTC day that begins at `day`."""
+
+    day: datetime
+    occurrences: tuple[Occurrence, ...]
+
+
+@lru_cache(MOST_KEPT)
 def expand(window: Window, day: datetime) -> tuple[Occurrence, ...]:
     """Return the occurrences from the beginning of `day` to the horizon, and the one after it."""
     found = []
@@ -79,11 +87,16 @@ def expand(window: Window, day: datetime) -> tuple[Occurrence, ...]:
     return tuple(found)
 
 
-def expand_all(windows: Iterable[Window], now: datetime) -> tuple[Occurrence, ...]:
-    """Return the occurrences of every window in order, good for the UTC day of `now` and three more."""
-    day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+def expand_all(windows: Iterable[Window], now: datetime) -> Expanded:
+    """Expand every window for the UTC day of `now`."""
+    day = midnight(now)
     found = (occurrence for window in windows for occurrence in expand(window, day))
-    return tuple(sorted(found, key=lambda found: (found.starts_at, found.ends_at, found.window.id)))
+    return Expanded(day, tuple(sorted(found, key=lambda found: (found.starts_at, found.ends_at, found.window.id))))
+
+
+def midnight(now: datetime) -> datetime:
+    """Return the beginning of the UTC day of `now`."""
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def current(window: Window, now: datetime) -> Occurrence | None:
@@ -91,7 +104,7 @@ def current(window: Window, now: datetime) -> Occurrence | None:
     return next(occurrences(window, now), None)
 
 
-@lru_cache(maxsize=1024)  # a rule that never occurs takes long to be found out
+@lru_cache(MOST_KEPT)  # a rule that never occurs takes long to be found out
 def is_sound(window: Window) -> bool:
     """Whether the window's zone and rule can be read."""
     try:

@@ -15,6 +15,7 @@ from marshmallow.validate import Length, OneOf
 from ..fields import StrictBoolean, StrictSchema, StrictString, Timestamp
 from ..settings.models import MESSAGE_LENGTH, MODES
 from .models import RULE_LENGTH, ZONE_LENGTH
+from .recurrence import MOST_KEPT
 from .schedule import Occurrence, Window
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
@@ -108,11 +109,12 @@ class MaintenanceSchema(StrictSchema):
 
 def dump_window(window: Window) -> dict[str, Any]:
     """Return the contract's window object."""
-    return dict(_dumped(window))
+    return dict(dumped(window))
 
 
-@lru_cache(maxsize=1024)  # each reading of the database brings the same windows
-def _dumped(window: Window) -> Mapping[str, Any]:
+@lru_cache(MOST_KEPT)  # each reading of the database brings the same windows
+def dumped(window: Window) -> Mapping[str, Any]:
+    """Return the window object to read; `dump_window` returns one to change."""
     return MappingProxyType(WINDOW.dump(window))
 
 

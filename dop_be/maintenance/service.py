@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice
 from typing import Any, Literal
 
-from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from ..database import Author, writing
+from ..columns import database_now
+from ..database import Author, now, writing
 from ..errors import InvalidInput, NotFound, RevisionConflict
-from ..fields import timestamp, with_timestamps
+from ..fields import timestamp
 from ..history import service as history
 from ..settings import service as settings
 from ..settings.models import MODES
-from .models import MaintenanceWindow
-from .policy import Maintenance
-from .schedule import MOST_WINDOWS, Occurrence, Window, current, plan
+from ..settings.service import Values
+from . import stored
+from .known import Known, behind_lock, look
+from .models import WINDOWS, MaintenanceWindow
+from .policy import Maintenance, in_force
+from .schedule import MOST_WINDOWS, Occurrence, Window, current, expand_all, plan
 from .timeline import Phase, phase
 
 TABLE = MaintenanceWindow.__table__
@@ -43,7 +48,7 @@ def switch(
     by: Author,
     *,
     active: bool,
-    until: datetime | Literal["stays"] | None = STAYS,
+    until: datetime | timedelta | Literal["stays"] | None = STAYS,
     expected: Collection[str] | None = None,
     **named: str | None,
 ) -> Outcome:
@@ -55,8 +60,8 @@ def switch(
     Args:
         by: who switches.
         active: on or off.
-        until: when it ends by itself; only with `active`. None: never by itself. STAYS: when it would anyway, and never
-            where nothing is in force yet.
+        until: when, or after what time, it ends by itself; only with `active`. None: never by itself. STAYS: when it
+            would anyway, and never where nothing is in force yet.
         expected: the ETags of the state that may be replaced; None: any.
         named: `mode` and `message`; what is not named stays while it is on, and takes its default while it is off.
 
@@ -64,31 +69,44 @@ def switch(
         RevisionConflict: another state is in force than `expected`.
         InvalidInput, SettingsMissing, DatabaseUnavailable: nothing was changed.
     """
-    with writing(by) as session:
-        before = settings.locked_row(session)
-        now = datetime.now(UTC)  # not before the lock: what another writer opened meanwhile is open now
-        windows = _windows(session)
-        found = phase(before, windows, now.timestamp())
-        _check(found, expected)
-        after, opened, ended = before, None, []
-        end, kept = _kept(found.maintenance, active) if until == STAYS else (until, {})
-        if end is None:
-            in_its_place = [] if until == STAYS else [_ad_hoc(windows, now)]
-            ended = _end(session, in_its_place if active else windows, now)
-            after = settings.write(session, before, _wanted(before, active, named))
-        elif named or until != STAYS:
-            opened = _open(session, windows, end, {**kept, **named}, now)
-        state = phase(after, _windows(session), now.timestamp())
+    asked = partial(_switch, active=active, until=until, expected=expected, named=named)
+    before, known, after, opened, ended = behind_lock(by, asked)
     moved = settings.Outcome(before, after)
     settings.log(moved, by)
-    known = {window.id for window in windows}
-    _log("changed" if opened and opened.id in known else "opened", by, *filter(None, [opened]))
+    _log("changed" if opened and opened.id in known.windows else "opened", by, *filter(None, [opened]))
     _log("ended", by, *(occurrence.window for occurrence in ended))
+    windows: dict[uuid.UUID, Window | None] = {**known.windows, **stored.after(ended, known.now)}
+    if opened:
+        windows[opened.id] = opened
+    state = phase(after, expand_all(filter(None, windows.values()), known.now), known.now)
     return Outcome(state, bool(moved.changed or opened or ended), [] if active else ended)
 
 
-def _check(state: Phase, expected: Collection[str] | None) -> None:
-    if expected is not None and state.document.etag not in expected:
+def _switch(  # noqa: PLR0913 - as for `switch`
+    session: Session,
+    before: Values,
+    known: Known,
+    *,
+    active: bool,
+    until: datetime | timedelta | Literal["stays"] | None,
+    expected: Collection[str] | None,
+    named: Mapping[str, str | None],
+) -> tuple[Values, Known, Values, Window | None, list[Occurrence]]:
+    """Return the settings and windows before, the settings after, the window that was opened, what was ended."""
+    if expected is not None:
+        _check(phase(before, known.expanded, known.now), expected)
+    found = in_force(before, known.expanded.occurrences, known.now)
+    end, kept = _kept(found, active) if until == STAYS else (until, {})
+    if end is None:
+        ended = _ended(known, active, moved=until != STAYS)
+        stored.end(session, ended, known.now)
+        return before, known, settings.write(session, before, _wanted(before, active, named)), None, ended
+    opened = _open(session, known, end, {**kept, **named}) if named or until != STAYS else None
+    return before, known, before, opened, []
+
+
+def _check(state: Phase, expected: Collection[str]) -> None:
+    if state.document.etag not in expected:
         raise RevisionConflict("Another state is in force by now.", state.document.etag)
 
 
@@ -109,22 +127,27 @@ def _wanted(before: Mapping[str, Any], active: bool, named: Mapping[str, str | N
     return {"is_maintain": active, "maintenance_mode": wanted["mode"], "maintenance_message": wanted["message"]}
 
 
-def schedule(by: Author, **planned: Any) -> Window:
-    """Plan a window; the arguments are those of `schedule.plan`.
+def schedule(by: Author, **planned: Any) -> tuple[Window, datetime]:
+    """Plan a window; the arguments are those of `schedule.plan`. Return it with the time on the database's clock.
 
     Raises:
         InvalidInput, SettingsMissing, DatabaseUnavailable: nothing was stored.
     """
-    window = plan(datetime.now(UTC), **planned)  # before the lock: going through a rule takes its time
-    with writing(by) as session:
-        settings.locked_row(session)
-        _add(session, _windows(session), window, datetime.now(UTC))
+    window = plan(look().now, **planned)  # before the lock: going through a rule takes its time
+
+    def add(session: Session, _before: Values, known: Known) -> datetime:
+        _add(session, known, window)
+        return known.now
+
+    moment = behind_lock(by, add)
     _log("planned", by, window)
-    return window
+    return window, moment
 
 
-def cancel(by: Author, identifier: uuid.UUID) -> Window | None:
-    """Delete a window, which ends it where it is open; return None where it is gone already.
+def cancel(by: Author, identifier: uuid.UUID) -> tuple[Window | None, datetime]:
+    """Delete a window, which ends it where it is open. Return it with the time on the database's clock.
+
+    It is None where it is gone already.
 
     Raises:
         NotFound: there never was such a window.
@@ -132,14 +155,16 @@ def cancel(by: Author, identifier: uuid.UUID) -> Window | None:
     """
     with writing(by) as session:
         settings.locked_row(session)
-        window = next((known for known in _windows(session) if known.id == identifier), None)
-        if window is None:
+        row = session.execute(WINDOWS.add_columns(database_now().label("now")).where(TABLE.c.id == identifier)).first()
+        if row is None:
             if history.knows(session, "window", str(identifier)):
-                return None
+                return None, now(session)
             raise NotFound(f"There is no window {identifier}.")
-        _delete(session, [window])
+        *values, moment = row
+        window = Window(*values)
+        stored.delete(session, [window])
     _log("cancelled", by, window)
-    return window
+    return window, moment
 
 
 def _log(happened: str, by: Author, *windows: Window) -> None:
@@ -149,69 +174,43 @@ def _log(happened: str, by: Author, *windows: Window) -> None:
         logger.info("window %s", happened, extra={**asdict(by), "window": str(window.id), **times})
 
 
-def _windows(session: Session) -> list[Window]:
-    columns = [TABLE.c[field.name] for field in fields(Window)]
-    return [Window(**row) for row in session.execute(select(*columns)).mappings()]
-
-
 def _open(
-    session: Session, windows: list[Window], until: datetime, named: Mapping[str, str | None], now: datetime
+    session: Session, known: Known, until: datetime | timedelta, named: Mapping[str, str | None]
 ) -> Window | None:
     """Open a window until then, or move the end of the one that was opened so and is open; None: it is so already."""
-    known = _ad_hoc(windows, now)
-    kept: dict[str, Any] = {} if known is None else {"mode": known.mode, "message": known.message}
+    opened = _ad_hoc(known)
+    kept: dict[str, Any] = {} if opened is None else {"mode": opened.mode, "message": opened.message}
+    ends_at = known.now + until if isinstance(until, timedelta) else until
     try:
-        planned = plan(now, starts_at=now, ends_at=until, **{**kept, **named})
+        planned = plan(known.now, starts_at=known.now, ends_at=ends_at, **{**kept, **named})
     except InvalidInput as error:
         raise InvalidInput({"until": error.errors["ends_at"]}) from error
-    if known is None:
-        _add(session, windows, replace(planned, ad_hoc=True), now)
+    if opened is None:
+        planned = replace(planned, ad_hoc=True)
+        _add(session, known, planned)
         return planned
-    wanted = replace(planned, id=known.id, starts_at=known.starts_at, ad_hoc=True)
-    if wanted == known:
+    wanted = replace(planned, id=opened.id, starts_at=opened.starts_at, ad_hoc=True)
+    if wanted == opened:
         return None
-    _update(session, known, wanted)
+    stored.change(session, opened, wanted)
     return wanted
 
 
-def _ad_hoc(windows: Iterable[Window], now: datetime) -> Window | None:
+def _ad_hoc(known: Known) -> Window | None:
     """Return the open window that `switch` opened."""
-    return next((window for window in windows if window.ad_hoc and window.starts_at <= now < window.ends_at), None)
+    return next((found.window for found in known.open_now() if found.window.ad_hoc), None)
 
 
-def _add(session: Session, windows: list[Window], window: Window, now: datetime) -> None:
-    """Store a window, and clean up those that are long over."""
-    over = [known for known in windows if current(known, now) is None]
-    if len(windows) - len(over) >= MOST_WINDOWS:
+def _add(session: Session, known: Known, window: Window) -> None:
+    """Store a window, and clean up some of those that are long over."""
+    over = known.over()
+    if len(known.windows) - len(over) >= MOST_WINDOWS:
         raise InvalidInput({"_schema": [f"{MOST_WINDOWS} windows are planned already; cancel one first."]})
-    _delete(session, [known for known in over if current(known, now - KEPT) is None])
-    session.execute(insert(MaintenanceWindow).values(asdict(window)))
-    history.record(session, "window", str(window.id), None, recordable(window))
+    long_over = (window for window in over if current(window, known.now - KEPT) is None)
+    stored.delete(session, list(islice(long_over, MOST_WINDOWS)))
+    stored.add(session, window)
 
 
-def _end(session: Session, windows: Iterable[Window | None], now: datetime) -> list[Occurrence]:
-    """End the open ones of these windows: one that recurs begins again at its next time, any other is deleted."""
-    ended = [found for window in windows if window and (found := current(window, now)) and found.is_open(now)]
-    over = [occurrence.window for occurrence in ended]
-    _delete(session, [window for window in over if window.rrule is None])
-    for window in over:
-        if window.rrule is not None:
-            _update(session, window, replace(window, ended_at=now))
-    return ended
-
-
-def _update(session: Session, before: Window, after: Window) -> None:
-    session.execute(update(MaintenanceWindow).where(TABLE.c.id == before.id).values(asdict(after)))
-    history.record(session, "window", str(before.id), recordable(before), recordable(after))
-
-
-def _delete(session: Session, windows: Collection[Window]) -> None:
-    if windows:
-        session.execute(delete(MaintenanceWindow).where(TABLE.c.id.in_([window.id for window in windows])))
-    for window in windows:
-        history.record(session, "window", str(window.id), recordable(window), None)
-
-
-def recordable(window: Window) -> dict[str, Any]:
-    """Return a window's fields but the id, as JSON shows them."""
-    return with_timestamps({name: value for name, value in asdict(window).items() if name != "id"})
+def _ended(known: Known, active: bool, *, moved: bool) -> list[Occurrence]:
+    """Return the open occurrences that end: all with `off`, else the one in whose place the switch is turned on."""
+    return [found for found in known.open_now() if not active or (moved and found.window.ad_hoc)]

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from flask import Blueprint, Config, Flask, Response, current_app, jsonify, request
 
 from ..documents import PROBLEM, problem
 from ..live import Status, live
+from ..live.clock import differing
+from ..live.migrated import UPGRADE, compare
 from ..live.snapshot import Snapshot
 from ..sqlite import lacks_file
 from ..web.exemption import exempt
@@ -21,8 +19,8 @@ from ..web.outer import look
 
 bp = exempt(Blueprint("health", __name__))
 logger = logging.getLogger(__name__)
-UPGRADE = "run `flask db upgrade`"
-NEVER_REACHED = "the database was never reached; its error is in the log"
+NEVER_REACHED = "the database was never reached, and there is no last state; the log says why"
+FROM_FILE = "the state is that of STATE_FILE; since the start the database has told none"
 NO_FILE = f"the SQLite file, which the log names, does not exist: {UPGRADE}, or correct DATABASE_URL"
 
 
@@ -36,6 +34,8 @@ def readyz() -> Response:
     snapshot = look(request.environ).wait()
     status = live().status
     faults, notes = findings(status, snapshot, current_app.config)
+    if (unkept := live().unkept) is not None:
+        notes.append(f"the last state {unkept}; a worker that starts without the database knows none, or an old one")
     facts = {"notes": notes, **measures(status, snapshot)}
     if faults:
         body = problem(503, "not_ready", "; ".join(faults) + ".", **facts)
@@ -46,11 +46,17 @@ def readyz() -> Response:
 
 
 def measures(status: Status, snapshot: Snapshot | None) -> dict[str, Any]:
-    """Return how old the state is that the request is answered from, in seconds, and which it is."""
+    """Return how old the state is that the request is answered from, in seconds, which it is, and what its clock is."""
     confirmed_at = status.confirmed_at
     age = None if confirmed_at is None else round(time.monotonic() - confirmed_at, 3)
     version = snapshot.version if snapshot else None
-    return {"state_age": age, "version": version, "alembic_revision": status.alembic_revision}
+    return {
+        "source": status.source,
+        "state_age": age,
+        "version": version,
+        "alembic_revision": status.alembic_revision,
+        "clock_offset": status.clock_offset,
+    }
 
 
 def findings(status: Status, snapshot: Snapshot | None, config: Config) -> tuple[list[str], list[str]]:
@@ -58,31 +64,19 @@ def findings(status: Status, snapshot: Snapshot | None, config: Config) -> tuple
     faults, notes = [], []
     if status.confirmed_at is None:
         return [NO_FILE if lacks_file(config["SQLALCHEMY_DATABASE_URI"]) else NEVER_REACHED], []
+    if status.source == "last_state":
+        notes.append(FROM_FILE)
     if status.error:
         notes.append("the database does not answer; the last known state is served")
+    if difference := differing(status.clock_offset or 0.0):
+        notes.append(difference)
     fault, note = compare(status.alembic_revision, config["MIGRATIONS"])
     faults += fault
     notes += note
-    if not status.complete and not faults:
+    if not status.complete and not faults and not (status.source == "last_state" and status.error):
         missing = "the row of system_settings is missing"
         (notes if snapshot else faults).append(missing)
     return faults, notes
-
-
-@cache
-def compare(found: str | None, migrations: Path) -> tuple[list[str], list[str]]:
-    """Return faults and notes about the Alembic revision that the database is at, against this release's newest."""
-    head = (migrations / "head.txt").read_text().strip()
-    if found == head:
-        return [], []
-    if found is None:
-        return [f"the database is not migrated: {UPGRADE}"], []
-    try:
-        ScriptDirectory(str(migrations)).get_revision(found)
-    except CommandError:
-        back = f"deploy the release that brought it, or run `flask db downgrade {head}` from there"
-        return [], [f"the database is at {found}, ahead of this release's {head}: {back}"]
-    return [f"the database is at {found}, behind this release's {head}: {UPGRADE}"], []
 
 
 def init_app(app: Flask) -> None:

@@ -161,7 +161,7 @@ def write(session: Session, before: Values, values: Values) -> Values:
     session.execute(update(SystemSettings).where(seen).values(changed | stamp))
     after = {**before, **changed, **stamp}
     facts = {"revision": after["revision"], "changed_at": after["updated_at"], "values": recordable(after)}
-    history.record(session, "settings", None, recordable(before), facts["values"], **facts)
+    history.record(session, "settings", [(None, recordable(before), facts["values"])], **facts)
     return after
 
 

@@ -58,9 +58,13 @@ class StrictParser(FlaskParser):
 
 
 class Blueprint(SmorestBlueprint):
-    """A blueprint whose `arguments` are read strictly."""
+    """A blueprint whose `arguments` are read strictly, and whose views refuse unknown names in a query."""
 
     ARGUMENTS_PARSER = StrictParser()
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.before_request(_check_query_of_public_views)
 
     def arguments(self, schema: type[Schema], *, location: str = "json", **options: Any) -> Any:
         """Have a view read its body, or its query, whose names are then the only ones that a caller may send."""
@@ -187,7 +191,7 @@ def refuse_unknown_query() -> None:
 
 def _check_query_of_public_views() -> None:
     """Look at the query before views that anyone may read; behind `require` it comes after the token."""
-    if not hasattr(current_app.view_functions.get(request.endpoint or ""), "required_scope"):
+    if request.query_string and not hasattr(current_app.view_functions[request.endpoint or ""], "required_scope"):
         refuse_unknown_query()
 
 
@@ -210,7 +214,6 @@ def without_port(app: WSGIApplication) -> WSGIApplication:
 
 def init_app(app: Flask) -> None:
     """Let other origins' pages call, and believe the proxies in front; last, since it goes around the gate too."""
-    app.before_request(_check_query_of_public_views)
     if app.config["CORS_ORIGINS"]:
         CORS(app, **cors(app))
     if hops := app.config["TRUSTED_PROXY_HOPS"]:

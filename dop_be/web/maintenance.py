@@ -57,7 +57,7 @@ def windows() -> Response:
 @bp.response(201, WindowSchema)
 def schedule(planned: dict[str, Any]) -> Response:
     """Plan a window."""
-    window = service.schedule(author(), **planned)
+    window, _ = service.schedule(author(), **planned)
     response = answer(document(dump_window(window)))
     response.status_code = 201
     response.location = url_for(".window", identifier=window.id)

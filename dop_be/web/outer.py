@@ -6,7 +6,6 @@ the look from the environ, so that all of a request sees the same state at the s
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -76,7 +75,7 @@ class Outer:
         self._live, self._gate, self._inner = live, gate, inner
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        now, snapshot = time.time(), self._live.snapshot
+        now, snapshot = self._live.now(), self._live.snapshot
         phase = snapshot.at(now) if snapshot is not None else None
         environ[LOOK] = Look(now, snapshot, phase, self._live)
         if phase is not None and phase.announced:

@@ -131,7 +131,8 @@ def gunicorn(
     """gunicorn as in production, with the project's gunicorn.conf.py, for the block."""
     directory = processes.folder("pid")
     command = ["gunicorn", "--bind", "127.0.0.1:$PORT", "--pid", str(directory / "gunicorn.pid"), *arguments]
-    given: dict[str, Any] = {"DATABASE_URL": database_url, "WEB_CONCURRENCY": str(workers), **environment}
+    given: dict[str, Any] = {"DATABASE_URL": database_url, "WEB_CONCURRENCY": str(workers)}
+    given |= {"STATE_FILE": "none", **environment}  # a test's database may have the name of an earlier one
     with serving(command, cwd=cwd, **given) as server:
         server.pid_file = directory / "gunicorn.pid"
         eventually(START_SECONDS, lambda: len(server.workers()) == workers)  # the first one may have answered

@@ -14,9 +14,11 @@ from http.client import HTTPConnection, HTTPException, RemoteDisconnected
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from tests import processes
 from tests.conftest import ADMIN
+from tests.postgres import execute
 from tests.processes import copy_project
 
 from .proxies import NAMES, REMEMBERING, Proxy
@@ -120,6 +122,24 @@ def test_a_release_that_does_not_come_up_leaves_the_old_one_serving(
         )
         eventually(30, lambda: server.workers() == before)
         assert server.get("/readyz").status_code == 200
+
+
+def test_a_release_that_has_only_the_last_state_leaves_the_old_one_serving(postgresql_url: str, tmp_path: Path) -> None:
+    """It serves, but may have lost its database by its own configuration."""
+    tree = copy_project(tmp_path / "dop_be")
+    state = tmp_path / "state.json"
+    with gunicorn(postgresql_url, workers=WORKERS, cwd=tree, STATE_FILE=str(state)) as server:
+        eventually(30, state.exists)
+        before, name = server.workers(), make_url(postgresql_url).database
+        other = make_url(postgresql_url).set(database="postgres").render_as_string(hide_password=False)
+        execute(other, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        try:
+            done = processes.run([tree / "deploy/replace", server.pid_file, "6"], check=False)
+        finally:
+            execute(other, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+        assert done.returncode == 1
+        assert "the last state is in force" in server.log()
+        eventually(30, lambda: server.workers() == before)
 
 
 def test_it_waits_for_every_new_worker_and_for_the_old_master(postgresql_url: str, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -19,6 +20,7 @@ from typing import Any
 from urllib.parse import unquote
 
 ALLOWED, FOLDER = "DOP_BE_TESTS_ALLOWED", "DOP_BE_TESTS_FORBIDDEN"  # ports and servers, with commas; a folder
+CLOCK = "DOP_BE_TESTS_CLOCK"  # a file with the seconds by which a host's clock is ahead
 NOWHERE = 1  # a port at which nobody listens
 LOOPBACK = ("127.", "::1", "localhost")
 allowed: set[int] = {NOWHERE}  # ports on loopback
@@ -150,6 +152,14 @@ def take(given: Mapping[str, str]) -> None:
             servers.add(each)
 
 
+def set_clock(given: str) -> None:
+    """Have this process's clock go wrong by the seconds that a file holds; libfaketime breaks Python's time.sleep."""
+    real, path = time.time, Path(given)
+    time.time = lambda: real() + float(path.read_text())
+
+
+if CLOCK in os.environ:
+    set_clock(os.environ[CLOCK])
 if ALLOWED in os.environ:
     take(os.environ)
     install(Path(os.environ[FOLDER]))

@@ -432,7 +432,7 @@ def test_a_cold_start_recovers_when_the_database_comes(
     cluster.start()
     eventually(SOON, lambda: app.test_client().get("/").status_code == 200)
     assert app.test_client().get("/readyz").status_code == 200
-    assert told(caplog) == [("WARNING", "lost the database"), ("INFO", "the database answers again")]
+    assert told(caplog) == [("WARNING", "the database does not answer"), ("INFO", "the database answers again")]
 
 
 def test_a_cold_start_before_the_migrations_recovers_after_them(

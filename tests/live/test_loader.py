@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from dop_be.extensions import db
-from dop_be.live.loader import Reading, read, read_mark
+from dop_be.live.loader import Reading, identify, read, read_mark
+
+from ..clock import eventually
+from ..postgres import Cluster, execute
 
 Sql = Callable[..., list[dict[str, Any]]]
 
@@ -55,7 +58,8 @@ def test_without_a_row_there_is_no_snapshot(engine: Engine, sql: Sql, table: str
     if engine.dialect.name == "postgresql":  # where a trigger refuses to empty live_state
         sql(f"ALTER TABLE {table} DISABLE TRIGGER USER")
     sql(f"DELETE FROM {table}")
-    assert read(engine) == Reading(alembic["version_num"], None)
+    assert (found := read(engine)).snapshot is None
+    assert found.alembic_revision == alembic["version_num"]
     assert read_mark(engine) is None
 
 
@@ -63,7 +67,8 @@ def test_without_a_row_there_is_no_snapshot(engine: Engine, sql: Sql, table: str
 def test_without_a_table_there_is_no_snapshot(engine: Engine, sql: Sql, table: str) -> None:
     [alembic] = sql("SELECT * FROM alembic_version")
     sql(f"DROP TABLE {table}")  # as another release's migration might
-    assert read(engine) == Reading(alembic["version_num"], None)
+    assert (found := read(engine)).snapshot is None
+    assert found.alembic_revision == alembic["version_num"]
     assert read_mark(engine) is None
 
 
@@ -89,3 +94,25 @@ def test_a_reading_takes_no_lock_that_a_writer_waits_for(engine: Engine, sql: Sq
         reading = read(engine)
         assert reading.snapshot is not None
         assert not reading.snapshot.at(time.time()).maintenance.active
+
+
+def test_a_server_says_which_it_is_and_in_which_life_also_to_an_ordinary_role() -> None:
+    cluster = Cluster(restore_command="/bin/false")  # there is no archive to restore from
+    try:
+        cluster.start()
+        execute(cluster.url(), "CREATE ROLE ordinary LOGIN")
+        engine = create_engine(cluster.url(user="ordinary").replace("postgresql://", "postgresql+psycopg2://"))
+        first = identify(engine)
+        cluster.stop()
+        cluster.recover()
+        cluster.start()
+        eventually(60, lambda: execute(cluster.url(), "SELECT pg_is_in_recovery()") == [(False,)])
+        engine.dispose()
+        second = identify(engine)
+        engine.dispose()
+    finally:
+        cluster.remove()
+    assert first
+    assert second
+    assert (first.system, first.timeline) == (second.system, 1)
+    assert second.timeline == 2

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -23,6 +24,7 @@ class Target:
     """Counts what the watcher does to the live state and its source; `trouble` is called at the named step."""
 
     mark: Mark | None = Mark(1, "head", 1, None)
+    clock = SimpleNamespace(is_due=False)
     engine = listen_url = None
 
     def __init__(self, **trouble: Callable[[], object]) -> None:
@@ -41,6 +43,9 @@ class Target:
     def wait(self, seconds: float, loaded: Mark | None) -> bool:
         self._wake.wait(min(seconds, 0.01))
         return bool(self._step("wait"))
+
+    def identify(self) -> None:
+        """Any server will do."""
 
     def refresh(self) -> bool:
         return self._step("refresh") is not False

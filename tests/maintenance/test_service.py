@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from dop_be.database import Author
 from dop_be.errors import InvalidInput, NotFound
 from dop_be.live import Live
-from dop_be.maintenance import service
+from dop_be.maintenance import known, service
 from dop_be.maintenance.schedule import MOST_WINDOWS
 from tests.postgres import execute
 
@@ -37,7 +37,7 @@ def hours(number: float) -> datetime:
 
 
 def plan(start: float, end: float, **more: Any) -> uuid.UUID:
-    return service.schedule(BY, starts_at=hours(start), ends_at=hours(end), **more).id
+    return service.schedule(BY, starts_at=hours(start), ends_at=hours(end), **more)[0].id
 
 
 def version(sql: Sql) -> int:
@@ -94,6 +94,47 @@ def test_off_ends_what_is_open_and_nothing_else_and_says_which() -> None:
     assert outcome.phase.document.body.find(str(later).encode()) > 0  # it is what comes next
 
 
+def test_what_is_opened_after_the_windows_were_read_ends_too(sql: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read before the lock is taken; the version tells that there is something new."""
+    plan(-1, 1, rrule="FREQ=DAILY")
+    times, look = [], known.look
+
+    def look_too_early() -> known.Known:
+        seen = look()
+        insert(sql, -2, 2)
+        sql("UPDATE live_state SET version = version + 1")  # as the application does on SQLite
+        times.append(seen)
+        return seen
+
+    monkeypatch.setattr(known, "look", look_too_early)
+    for most, tries in ((MOST_WINDOWS, 1), (0, known.TRIES)):
+        times.clear()
+        monkeypatch.setattr(known, "MOST_WINDOWS", most)
+        outcome = service.switch(BY, active=False)
+        assert len(times) == tries
+        assert len(outcome.ended) == tries + (most > 0)
+        assert not outcome.phase.maintenance.active
+
+
+@pytest.mark.parametrize("rrule", [None, "FREQ=DAILY"])
+def test_ten_thousand_open_windows_keep_nobody_from_switching_off(sql: Sql, live: Live, rrule: str | None) -> None:
+    """SQL may plan more than the API does."""
+    count, start, end = 10_000, hours(-1), hours(1)
+    identifiers = [uuid.uuid4().hex for _ in range(count)]
+    values = ", ".join(f"('{identifier}', :start, :end, :rrule)" for identifier in identifiers)
+    sql(
+        f"INSERT INTO maintenance_windows (id, starts_at, ends_at, rrule) VALUES {values}",
+        start=start,
+        end=end,
+        rrule=rrule,
+    )
+    assert live.refresh()
+    assert snapshot_of(live).at(live.now()).maintenance.active
+    outcome = service.switch(BY, active=False)
+    assert len(outcome.ended) == count
+    assert not snapshot_of(live).at(live.now()).maintenance.active
+
+
 def test_off_leaves_the_next_times_of_a_window_that_recurs(live: Live) -> None:
     recurring = plan(-1, 1, rrule="FREQ=DAILY")
     service.switch(BY, active=False)
@@ -112,9 +153,9 @@ def test_off_moves_the_switch_too() -> None:
 def test_cancelling_an_open_window_ends_it(live: Live) -> None:
     identifier = plan(-1, 1)
     assert snapshot_of(live).at(time.time()).maintenance.active
-    assert service.cancel(BY, identifier) is not None
+    assert service.cancel(BY, identifier)[0] is not None
     assert not snapshot_of(live).at(time.time()).maintenance.active
-    assert service.cancel(BY, identifier) is None
+    assert service.cancel(BY, identifier)[0] is None
     with pytest.raises(NotFound):
         service.cancel(BY, uuid.uuid4())
 

@@ -58,7 +58,7 @@ def test_a_refusal_and_its_headers_are_of_one_moment(
     """The clock is read once for a request: a second look would be an hour later."""
     real = time.time()
     ticks = iter(real + 3600 * step for step in range(100))
-    monkeypatch.setattr("dop_be.web.outer.time.time", lambda: next(ticks))
+    monkeypatch.setattr(live, "now", lambda: next(ticks))
     snapshot = snapshot_of(live)
     live.snapshot = replace(snapshot, timeline=Timeline({**snapshot.settings, "is_maintain": True}, ()))
     assert client.get("/").status_code == 503

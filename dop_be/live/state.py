@@ -1,0 +1,250 @@
+"""The live state of a process: the snapshot that requests read, and what the last look at the database found."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..errors import one_line
+from .clock import Clock
+from .keeper import Keeper
+from .last_state import About, Identity, Unusable
+from .loader import Reading, identify, read
+from .snapshot import Mark, Snapshot
+from .sources import ERRORS
+from .state_file import StateFile
+from .watcher import LAST_WAIT, Watcher
+
+FIRST_READING_SECONDS = 2.0  # how long a starting worker waits for its first snapshot before it serves without one
+LOST = "lost the database, the last known state stays in force"
+UNREACHED = "the database does not answer, and no state is known"
+
+# Told after a swap: the snapshot before, None at first, and the one that is in force now.
+Subscriber = Callable[[Snapshot | None, Snapshot], None]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the last look at the database found; `error` is None while it answers, `confirmed_at` is monotonic.
+
+    `clock_offset` is how many seconds the database's clock was ahead of this host's; `source` where the snapshot is
+    from, None while there is none.
+    """
+
+    error: str | None = None
+    alembic_revision: str | None = None
+    complete: bool = False  # the settings row is there and readable
+    confirmed_at: float | None = None
+    clock_offset: float | None = None
+    source: Literal["database", "last_state"] | None = None
+
+
+class Live:
+    """Holds the snapshot that requests read, and keeps it fresh through a watcher once started."""
+
+    def __init__(self, engine: Engine, listen_url: URL, file: StateFile | None = None) -> None:
+        self.engine, self.listen_url, self._file = engine, listen_url, file
+        self.snapshot: Snapshot | None = None
+        self.status = Status()
+        self._subscribers: list[Subscriber] = []
+        self._watcher: Watcher | None = None
+        self._keeper: Keeper | None = None
+        # Which server answers, once it was asked, and which one the snapshot is from; it need not say.
+        self._answering: tuple[Identity | None] | None = None
+        self._identity: tuple[Identity | None] | None = None
+        self._starting = threading.Lock()
+        self._stopping = False
+        self._looked = threading.Event()
+        self._swapping = threading.Lock()  # held where snapshot or status change
+        self._telling = threading.Lock()  # held from a swap until all are told, so that they hear in its order
+        self._begun, self._begun_at_swap = 0, 0  # how many readings have begun, by now and at the last swap
+        self.clock = Clock()
+        self.now = self.clock.now
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Call this after each swap, in the thread that swapped: be quick. What it raises is only logged."""
+        self._subscribers.append(subscriber)
+
+    def start(self) -> None:
+        """Start the watcher of this process, once. Wait a little for its first reading, else take the last state."""
+        with self._starting:
+            if self._watcher is None or not self._watcher.is_alive():
+                self._stopping = False
+                self._watcher = Watcher(self)
+                self._watcher.start()
+                if self._file is not None and (self._keeper is None or not self._keeper.is_alive()):
+                    self._keeper = Keeper(self._file, self._to_keep)
+                    self._keeper.start()
+                self._looked.wait(FIRST_READING_SECONDS)
+                if self._file is not None and self.status.confirmed_at is None:
+                    self._take_last_state(self._file)
+
+    def stop(self) -> None:
+        """End the watcher and close every connection."""
+        with self._starting:
+            self._stopping = True  # what the watcher is asking is cut off, and that is no news
+            if self._watcher is not None:
+                self._watcher.stop()
+            if self._keeper is not None:
+                self._keeper.stop(LAST_WAIT)
+            self._watcher = self._keeper = None
+        self.engine.dispose()
+
+    @property
+    def version(self) -> int | None:
+        """The version of the snapshot."""
+        return self.snapshot.version if self.snapshot else None
+
+    @property
+    def mark(self) -> Mark | None:
+        """What the snapshot was loaded for; None where the last look found no complete state."""
+        return self.snapshot.mark if self.snapshot is not None and self.status.complete else None
+
+    def refresh(self) -> bool:
+        """Look at the database and take what it says; whether that was a complete state. `status` keeps failures."""
+        began = self.begin()
+        try:
+            reading = read(self.engine)
+        except SQLAlchemyError as error:
+            self.lose(error)
+            return False
+        if reading.snapshot is not None:
+            reading.snapshot.at(self.now())  # evaluate the windows here, and not in the next request
+        self.take(reading, began)
+        return reading.snapshot is not None
+
+    def confirm(self) -> None:
+        """Note that the database was just asked, and that the snapshot is what it says."""
+        with self._swapping:
+            self.status = replace(self.status, error=None, confirmed_at=time.monotonic())
+        if self.snapshot is not None:
+            self.snapshot.timeline.prepare(self.now())
+
+    def lose(self, error: Exception) -> None:
+        """Note that the database does not answer; the snapshot stays. Log it once, and a fault of our own in full."""
+        reason = one_line(error)
+        if self.status.error is None and not self._stopping:
+            fault = None if isinstance(error, ERRORS) else error
+            said = UNREACHED if self.snapshot is None else LOST
+            logger.warning("%s: %s", said, reason, exc_info=fault)
+        with self._swapping:
+            self.status = replace(self.status, error=reason)
+            self._answering = None
+            self._expire()
+        if self.snapshot is not None:
+            self.snapshot.timeline.prepare(self.now())
+        self._looked.set()
+
+    def _expire(self) -> None:
+        """Forget a last state that is too old."""
+        age = time.monotonic() - (self.status.confirmed_at or 0.0)
+        if self._file is not None and self.status.source == "last_state" and age > self._file.max_age:
+            self.snapshot, self.status = None, replace(self.status, confirmed_at=None, source=None)
+            logger.warning("the last state is older than STATE_MAX_AGE and no longer in force")
+
+    def identify(self) -> None:
+        """Note which server answers, before the first look at it."""
+        identity = identify(self.engine)
+        with self._swapping:
+            self._answering = (identity,)
+
+    @property
+    def unkept(self) -> str | None:
+        """Why the last state cannot be kept, in the rest of a sentence; None where it is, or shall not be."""
+        return self._keeper.fault if self._keeper is not None else None
+
+    def begin(self) -> int:
+        """Give a number to a reading that begins now, for `take`."""
+        with self._swapping:
+            self._begun += 1
+            return self._begun
+
+    def take(self, reading: Reading, began: int) -> None:
+        """Note what a reading found, and put its snapshot in force unless a newer one is."""
+        snapshot = reading.snapshot
+        with self._telling:
+            with self._swapping:
+                before, was = self.snapshot, self.status
+                swapped = snapshot is not None and self._swap(snapshot, began)
+                source = "database" if snapshot is not None else was.source
+                offset = was.clock_offset if reading.clock_offset is None else reading.clock_offset
+                # A last state is not confirmed by a database that has none.
+                confirmed_at = was.confirmed_at if source == "last_state" else time.monotonic()
+                complete, revision = snapshot is not None, reading.alembic_revision
+                self.status = Status(None, revision, complete, confirmed_at, offset, source)
+                if reading.clock_offset is not None:
+                    self.clock.measure(reading.clock_offset)
+                self._identity = self._answering
+                self._expire()
+            self._looked.set()
+            if was.error is not None:
+                logger.info("the database answers again")
+            if snapshot is None and (was.complete or was.confirmed_at is None):
+                logger.warning("the database has no settings row that this release can read")
+            if swapped and snapshot is not None:
+                self._tell(before, snapshot)
+
+    def _swap(self, snapshot: Snapshot, began: int) -> bool:
+        """Put a snapshot in force, unless its reading began before the last swap and its version is no higher."""
+        before = self.snapshot
+        if before is not None and snapshot.mark.version <= before.mark.version and began <= self._begun_at_swap:
+            return False
+        if before is not None and snapshot.mark.version < before.mark.version:
+            logger.warning("the database went back from version %d to %d", before.mark.version, snapshot.mark.version)
+        self.snapshot = snapshot
+        self._begun_at_swap = self._begun
+        return True
+
+    def _tell(self, before: Snapshot | None, snapshot: Snapshot) -> None:
+        for subscriber in self._subscribers:
+            try:
+                subscriber(before, snapshot)
+            except Exception:
+                logger.exception("a subscriber failed; the new state is in force")
+        if self._keeper is not None:
+            self._keeper.keep()
+
+    def _take_last_state(self, file: StateFile) -> None:
+        """Put the last state of this machine in force, where the database has not answered."""
+        try:
+            found = file.read()
+            if found is not None:
+                snapshot, kept = found
+                snapshot.at(time.time() + kept.clock_offset)  # evaluate the windows here, and not in the first request
+        except Exception as error:  # noqa: BLE001 - whatever is in the file, it must not keep a worker from starting
+            reason = error if isinstance(error, Unusable) else f"does not fit this release: {error!r}"
+            logger.warning("the last state %s is not used, since it %s", file.path, reason)
+            return
+        if found is None:
+            logger.warning("there is no last state: %s does not exist", file.path)
+            return
+        age = max(0.0, time.time() - kept.confirmed_at)
+        with self._telling:
+            with self._swapping:
+                if self.snapshot is not None or self.status.confirmed_at is not None:  # the database was quicker
+                    return
+                self.snapshot = snapshot
+                lost, revision, at = self.status.error, snapshot.mark.alembic_revision, time.monotonic() - age
+                self.status = Status(lost, revision, False, at, kept.clock_offset, "last_state")
+                self.clock.measure(kept.clock_offset)
+            logger.warning("the last state is in force, which was confirmed %.0f s ago", age)
+            self._tell(None, snapshot)
+
+    def _to_keep(self) -> tuple[Snapshot, About] | None:
+        """Return the state that the file shall have: the database's, once that has said which server it is."""
+        with self._swapping:
+            snapshot, status, answering = self.snapshot, self.status, self._identity
+        if self._file is None or snapshot is None or answering is None or not status.complete:
+            return None
+        [identity], confirmed_at = answering, status.confirmed_at or 0.0
+        confirmed = time.time() - (time.monotonic() - confirmed_at)
+        return snapshot, About(self._file.database, snapshot.mark, identity, confirmed, status.clock_offset or 0.0)
