@@ -98,7 +98,7 @@ def ask(port: int) -> str:
 def written(file: StateFile, snapshot: Snapshot) -> tuple[float, float]:
     """Seconds that one writing takes, and of CPU."""
     began, used = time.perf_counter(), time.thread_time()
-    assert file.write(snapshot, About(DATABASE, snapshot.mark, None, time.time(), 0.0))
+    assert file.write(snapshot, About(DATABASE, snapshot.mark, None, time.time(), 0.0, None, 0.0))
     return time.perf_counter() - began, time.thread_time() - used
 
 

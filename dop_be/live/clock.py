@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import cache
+from pathlib import Path
 
 TOLERATED, AGREED = 1.0, 0.5  # seconds of difference: beyond the one a clock is corrected, until it is below the other
 STEP = 0.5  # seconds by which a clock is set, and does not drift
 MEASURE_SECONDS = 600.0  # this often the clocks are compared, though nothing changes
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # random(4)
 STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the host sleeps, where there is one
 
 logger = logging.getLogger(__name__)
+
+
+@cache
+def boot() -> str | None:
+    """Return which life of the system this is, in all of which the steady clock is one; None where it does not say."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return None
+
+
+def steady() -> float:
+    """Return the seconds on a clock that nobody sets."""
+    return time.clock_gettime(STEADY)
 
 
 def differing(offset: float) -> str | None:
@@ -37,7 +54,7 @@ class Clock:
 
     def measure(self, offset: float) -> None:
         """Note how many seconds the database's clock is ahead; log it once where it begins or ceases to count."""
-        self._measured_at = time.clock_gettime(STEADY)
+        self._measured_at = steady()
         self._ours = time.time() - self._measured_at
         corrects = abs(offset) > (AGREED if self._corrects else TOLERATED)
         self._begun = self._ours + (offset if corrects else 0.0)
@@ -50,6 +67,6 @@ class Clock:
     @property
     def is_due(self) -> bool:
         """Whether the clocks have to be compared anew: this host's was set, or may have drifted."""
-        steady = time.clock_gettime(STEADY)
-        was_set = abs(time.time() - steady - self._ours) > STEP
-        return was_set or steady - self._measured_at > MEASURE_SECONDS
+        elapsed = steady()
+        was_set = abs(time.time() - elapsed - self._ours) > STEP
+        return was_set or elapsed - self._measured_at > MEASURE_SECONDS

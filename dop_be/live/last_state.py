@@ -24,6 +24,7 @@ from ..columns import from_json
 from ..maintenance.models import MaintenanceWindow
 from ..maintenance.schedule import Window
 from ..settings.models import SHOWN
+from .clock import boot, differing, steady
 from .snapshot import Mark, Snapshot, build
 
 FORMAT = 1
@@ -41,6 +42,8 @@ SAID = {  # and its types in JSON
     "timeline": int,
     "confirmed_at": int | float,
     "clock_offset": int | float,
+    "boot": str | None,
+    "begun": int | float,
 }
 
 
@@ -60,7 +63,8 @@ class Identity:
 class About:
     """What a file says of its state. `confirmed_at` is when the database last said that it is so, as a Unix time.
 
-    `database` names host, port, database and schema; `clock_offset` is that of `loader.Reading`.
+    `database` names host, port, database and schema; `clock_offset` is that of `loader.Reading`. In the life of the
+    system that `boot` names the database's time was `begun` when the steady clock was at 0.
     """
 
     database: str
@@ -68,6 +72,8 @@ class About:
     identity: Identity | None
     confirmed_at: float
     clock_offset: float
+    boot: str | None
+    begun: float
 
     @classmethod
     def load(cls, said: Mapping[str, Any]) -> Self:
@@ -78,9 +84,21 @@ class About:
         """
         mark, identity = said["mark"], said["identity"]
         _check({**said, **mark, **(identity or {})}, SAID)
-        if not (isfinite(said["confirmed_at"]) and abs(said["clock_offset"]) < LONGEST_OFFSET):
+        if not isfinite(said["confirmed_at"] + said["begun"]) or not abs(said["clock_offset"]) < LONGEST_OFFSET:
             raise ValueError("a time that there is not")
         return cls(**{**said, "mark": Mark(**mark), "identity": identity and Identity(**identity)})
+
+    def offset(self) -> float:
+        """Return how many seconds the database's clock is ahead of this host's, as far as it can be known.
+
+        While the system lives that is exact, though its clock was set meanwhile.
+        """
+        return self.begun + steady() - time.time() if self.boot and self.boot == boot() else self.clock_offset
+
+    def age(self) -> float:
+        """Return how long ago the state was confirmed, in seconds; negative where a clock was set back."""
+        offset = self.offset()
+        return time.time() + (offset if differing(offset) else 0.0) - self.confirmed_at
 
     def goes_before(self, kept: Self) -> bool:
         """Whether this takes the place of what a file keeps: another worker's, or one from before a restart.
@@ -88,10 +106,9 @@ class About:
         Raises:
             Unusable: the file is of another database, or of a later life of this one, and in use.
         """
-        now = time.time()
-        if kept.confirmed_at > now:  # the clock was set back
+        if kept.age() < 0:  # the clock was set back
             return True
-        if now - kept.confirmed_at < IN_USE_SECONDS:
+        if kept.age() < IN_USE_SECONDS:
             if self.database != kept.database:
                 raise Unusable(f"is in use for another database, {kept.database}: give each a STATE_FILE of its own")
             if self.is_earlier_life(kept):

@@ -132,7 +132,7 @@ def look(connection: Connection) -> Found:
     database = state[0].timestamp()
     # The database looked at its clock some time between the two; what they leave open is no difference.
     offset = min(0.0, database - asked_at) + max(0.0, database - answered_at)
-    return Found(state, state[2], round(offset, 3))
+    return Found(state, state[2], round(offset, 3) + 0.0)  # no -0.0
 
 
 def understand(found: Found) -> Reading:

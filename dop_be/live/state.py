@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import one_line
-from .clock import Clock
+from .clock import Clock, boot, steady
 from .keeper import Keeper
 from .last_state import About, Identity, Unusable
 from .loader import Reading, identify, read
@@ -219,7 +219,7 @@ class Live:
             found = file.read()
             if found is not None:
                 snapshot, kept = found
-                snapshot.at(time.time() + kept.clock_offset)  # evaluate the windows here, and not in the first request
+                snapshot.at(time.time() + kept.offset())  # evaluate the windows here, and not in the first request
         except Exception as error:  # noqa: BLE001 - whatever is in the file, it must not keep a worker from starting
             reason = error if isinstance(error, Unusable) else f"does not fit this release: {error!r}"
             logger.warning("the last state %s is not used, since it %s", file.path, reason)
@@ -227,15 +227,15 @@ class Live:
         if found is None:
             logger.warning("there is no last state: %s does not exist", file.path)
             return
-        age = max(0.0, time.time() - kept.confirmed_at)
+        age, offset = max(0.0, kept.age()), round(kept.offset(), 3) + 0.0
         with self._telling:
             with self._swapping:
                 if self.snapshot is not None or self.status.confirmed_at is not None:  # the database was quicker
                     return
                 self.snapshot = snapshot
                 lost, revision, at = self.status.error, snapshot.mark.alembic_revision, time.monotonic() - age
-                self.status = Status(lost, revision, False, at, kept.clock_offset, "last_state")
-                self.clock.measure(kept.clock_offset)
+                self.status = Status(lost, revision, False, at, offset, "last_state")
+                self.clock.measure(offset)
             logger.warning("the last state is in force, which was confirmed %.0f s ago", age)
             self._tell(None, snapshot)
 
@@ -245,6 +245,6 @@ class Live:
             snapshot, status, answering = self.snapshot, self.status, self._identity
         if self._file is None or snapshot is None or answering is None or not status.complete:
             return None
-        [identity], confirmed_at = answering, status.confirmed_at or 0.0
-        confirmed = time.time() - (time.monotonic() - confirmed_at)
-        return snapshot, About(self._file.database, snapshot.mark, identity, confirmed, status.clock_offset or 0.0)
+        [identity], ago = answering, time.monotonic() - (status.confirmed_at or 0.0)
+        now, said = self.now(), (self._file.database, snapshot.mark, identity)
+        return snapshot, About(*said, now - ago, status.clock_offset or 0.0, boot(), begun=now - steady())

@@ -49,7 +49,7 @@ class StateFile:
         faults, _ = compare(about.mark.alembic_revision, self._migrations)
         if faults:
             raise Unusable(f"does not fit this release: {faults[0]}")
-        if (age := time.time() - about.confirmed_at) > self.max_age:
+        if (age := about.age()) > self.max_age:
             raise Unusable(f"was last confirmed {age:.0f} s ago, longer than STATE_MAX_AGE")
         return read_rows(about.mark, lines[1]), about
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.conftest import ADMIN
 
 from .. import processes
 from ..guard import sitecustomize as guard
+from ..postgres import Cluster
 from .servers import Server, eventually, gunicorn
 
 HOUR = 3600
@@ -136,3 +138,29 @@ def test_a_clock_that_is_set_is_noticed_though_nothing_changes(
         eventually(10, lambda: "ahead of" in json.dumps(server.get("/readyz").json()["notes"]))
         given.write_text("0")
         eventually(10, lambda: server.get("/readyz").json()["notes"] == [])
+
+
+@pytest.mark.parametrize("offset", [HOUR, -HOUR])
+def test_a_clock_that_is_set_right_without_the_database_opens_nothing(
+    breakable_url: str, cluster: Cluster, tmp_path: Path, offset: int
+) -> None:
+    """Neither while it runs nor with a restart."""
+    environment = clock(offset) | {"STATE_FILE": str(tmp_path / "state.json")}
+    with gunicorn(breakable_url, **environment) as server:
+        until = (datetime.now(UTC) + timedelta(minutes=20)).isoformat()
+        wanted = {"active": True, "until": until}
+        server.request("PUT", "/api/v1/maintenance", json=wanted, headers=ADMIN).raise_for_status()
+        eventually(10, lambda: until[:16] in (tmp_path / "state.json").read_text())
+        cluster.kill()
+        eventually(10, lambda: "the database does not answer" in server.get("/readyz").text)
+        Path(environment[guard.CLOCK]).write_text("0")
+        for _ in range(20):
+            assert server.get("/gate").status_code == 503
+            time.sleep(0.1)
+    with gunicorn(breakable_url, **environment) as server:
+        ready = server.get("/readyz").json()
+        assert ready["source"] == "last_state"
+        assert 0 <= ready["state_age"] < 300
+        assert abs(ready["clock_offset"]) < 1
+        assert server.get("/gate").status_code == 503
+        assert int(server.get("/").headers["Retry-After"]) < 1300

@@ -26,6 +26,7 @@ from dop_be.access import service as access
 from dop_be.columns import ExactNumeric, UtcDateTime, enumeration, from_json
 from dop_be.database import Author
 from dop_be.live import Live, last_state
+from dop_be.live.clock import boot, steady
 from dop_be.live.keeper import Keeper
 from dop_be.live.last_state import About, Identity, Unusable
 from dop_be.live.snapshot import Mark, Snapshot
@@ -69,7 +70,8 @@ def file(tmp_path: Path) -> StateFile:
 
 
 def about(snapshot: Snapshot, ago: float = 0.0, **changes: Any) -> About:
-    return replace(About(DATABASE, snapshot.mark, HERE, time.time() - ago, 0.25), **changes)
+    begun = time.time() - steady()
+    return replace(About(DATABASE, snapshot.mark, HERE, time.time() - ago, 0.25, boot(), begun), **changes)
 
 
 def refusal(file: StateFile) -> str:
@@ -323,6 +325,15 @@ class TestOrder:
             file.path.write_bytes(damaged)
             assert file.write(snapshot, about(snapshot))
             assert file.read()
+
+
+def test_the_age_is_exact_in_one_life_of_the_system_and_by_the_difference_in_another(snapshot: Snapshot) -> None:
+    said = about(snapshot, 50, clock_offset=7200.0)
+    assert (round(said.offset()), round(said.age())) == (0, 50)  # the clock was set right meanwhile
+    behind = replace(said, begun=said.begun + 3600, confirmed_at=said.confirmed_at + 3600)
+    assert (round(behind.offset()), round(behind.age())) == (3600, 50)
+    for rebooted in (replace(said, boot="another"), replace(said, boot=None)):
+        assert (rebooted.offset(), round(rebooted.age())) == (7200.0, 7250)
 
 
 def test_what_killed_processes_left_goes_and_what_is_being_written_stays(file: StateFile) -> None:
