@@ -150,7 +150,8 @@ def test_a_clock_that_is_set_right_without_the_database_opens_nothing(
         until = (datetime.now(UTC) + timedelta(minutes=20)).isoformat()
         wanted = {"active": True, "until": until}
         server.request("PUT", "/api/v1/maintenance", json=wanted, headers=ADMIN).raise_for_status()
-        eventually(10, lambda: until[:16] in (tmp_path / "state.json").read_text())
+        state = tmp_path / "state.json"
+        eventually(10, lambda: state.exists() and until[:16] in state.read_text())
         cluster.kill()
         eventually(10, lambda: "the database does not answer" in server.get("/readyz").text)
         Path(environment[guard.CLOCK]).write_text("0")

@@ -219,7 +219,7 @@ def test_two_instances_on_one_machine_do_not_disturb_each_other(start: Start, pa
             server = one if number % 2 else other
             server.request("PUT", "/api/v1/maintenance", json={"active": number % 2 == 0}, headers=ADMIN)
         server.request("PUT", "/api/v1/maintenance", json={"active": True, "message": "last"}, headers=ADMIN)
-        eventually(5, lambda: '"last"' in path.read_text())
+        eventually(5, lambda: path.exists() and '"last"' in path.read_text())
         cluster.kill()
         kill(one)
         kill(other)
