@@ -163,14 +163,15 @@ def test_windows_go_on_opening_and_closing(start: Start, breakable_url: str, pat
 
 
 def test_an_old_state_is_as_if_never_seen(start: Start, before: Before) -> None:
+    not_used = r"the last state \S+ is not used, since it was last confirmed \d+ s ago"
     with start(STATE_MAX_AGE="20") as server:
-        assert server.get("/gate").json()["code"] == "maintenance"
-        eventually(40, lambda: {server.get("/gate").json()["code"] for _ in range(12)} == {"state_unknown"})
+        eventually(60, lambda: {server.get("/gate").json()["code"] for _ in range(12)} == {"state_unknown"})
         assert server.get("/readyz").status_code == 503
-        assert "the last state is older than STATE_MAX_AGE and no longer in force" in server.log()
+        expired = "the last state is older than STATE_MAX_AGE and no longer in force" in server.log()
+        assert expired or re.search(not_used, server.log())  # the latter where the machine took so long to start it
     with start(STATE_MAX_AGE="20") as server:
         assert server.get("/gate").json()["code"] == "state_unknown"
-        assert re.search(r"the last state \S+ is not used, since it was last confirmed \d+ s ago", server.log())
+        eventually(5, lambda: re.search(not_used, server.log()))
 
 
 def test_a_file_that_is_not_to_be_believed_is_told_in_one_line(start: Start, before: Before, path: Path) -> None:
