@@ -220,13 +220,14 @@ def _database_name(url: URL) -> str:
 
 def _state_file(text: str, database: URL) -> Path | None:
     """Return where the last state of this database lies."""
-    with suppress(OSError):  # of a folder that this user may not look into; the service warns where it cannot write
-        if text and (ROOT / text).exists() and not (ROOT / text).is_file():
-            raise ConfigError(f"STATE_FILE: Expected the path of a file, or none, not a folder or device: {text!r}.")
-    if text.lower() == "none" or database.get_backend_name() == "sqlite":
+    if text.lower() == "none":
         return None
     digest = sha256(_database_name(database).encode()).hexdigest()[:16]
-    return ROOT / text if text else INSTANCE / f"state-{digest}.json"
+    path = ROOT / text if text else INSTANCE / f"state-{digest}.json"
+    with suppress(OSError):  # of a folder that this user may not look into; the service warns where it cannot write
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"STATE_FILE: Expected the path of a file, or none, not a folder or device: {text!r}.")
+    return None if database.get_backend_name() == "sqlite" else path
 
 
 def _secret(text: str, name: str) -> str | None:

@@ -74,10 +74,8 @@ def post_worker_init(worker: Any) -> None:
 
     def call_ready(before: Any, after: Any) -> None:
         if live.status.source == "database":
-            with (
-                suppress(OSError),
-                open(COMMAND_NAME, "w", encoding="ascii") as name,
-            ):  # Linux has it, and need not let us
+            # Only Linux has this file, and a user who was changed since the start may not write to it.
+            with suppress(OSError), open(COMMAND_NAME, "w", encoding="ascii") as name:
                 name.write("dop_be-ready")
 
     live.subscribe(call_ready)

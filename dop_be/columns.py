@@ -25,11 +25,12 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     Uuid,
+    func,
     select,
     type_coerce,
 )
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.functions import Function, FunctionElement
 from sqlalchemy.types import TypeEngine
 
 
@@ -120,21 +121,12 @@ def _new_uuid_sqlite(element: new_uuid, compiler: Any, **kw: Any) -> str:
     )
 
 
-class database_now(FunctionElement[Any]):  # noqa: N801 - as above
-    """The database's clock at this moment, not at the transaction's beginning; SQLite's is the host's."""
+def database_now() -> Function[datetime]:
+    """Return the database's clock at this moment, not at the transaction's beginning; SQLite's is the host's.
 
-    type = UtcDateTime()
-    inherit_cache = True
-
-
-@compiles(database_now, "postgresql")
-def _database_now_postgresql(element: database_now, compiler: Any, **kw: Any) -> str:
-    return "clock_timestamp()"
-
-
-@compiles(database_now, "sqlite")
-def _database_now_sqlite(element: database_now, compiler: Any, **kw: Any) -> str:
-    return "host_now()"  # `sqlite.open_file` gives it to the connection; SQLite's own 'now' knows no microseconds
+    `sqlite.open_file` gives PostgreSQL's function to each connection.
+    """
+    return func.clock_timestamp(type_=UtcDateTime())
 
 
 def rows(statement: Select[*tuple[Any, ...]]) -> ScalarSelect[list[dict[str, Any]]]:

@@ -33,7 +33,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode=rw"
     try:
         connection = sqlite3.connect(uri, uri=True, timeout=deadline.SECONDS, isolation_level=None)
-        connection.create_function("host_now", 0, _host_now)
+        connection.create_function("clock_timestamp", 0, _clock_timestamp)  # as on PostgreSQL
         connection.execute("PRAGMA foreign_keys = ON")  # as on PostgreSQL; migrations, which rebuild tables, undo it
         return connection
     except sqlite3.OperationalError:
@@ -42,7 +42,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         raise NoFile(path) from None
 
 
-def _host_now() -> str:
+def _clock_timestamp() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")  # as SQLAlchemy's DateTime stores it
 
 

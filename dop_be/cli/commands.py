@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,7 +20,7 @@ from ..database import Author, unavailable
 from ..errors import DatabaseUnavailable, DomainError, InvalidInput, one_line
 from ..extensions import db
 from ..history.service import checked_reason
-from ..live.clock import differing
+from ..live.clock import differing, unix_time
 from ..live.loader import read
 from ..live.snapshot import Snapshot
 from ..sqlite import lacks_file
@@ -137,7 +136,7 @@ def current_state() -> tuple[Snapshot, float]:
     offset = reading.clock_offset or 0.0
     if difference := differing(offset):
         click.echo(difference, err=True)
-    return reading.snapshot, time.time() + (offset if difference else 0.0)
+    return reading.snapshot, unix_time(offset)
 
 
 def _lines(error: InvalidInput) -> list[str]:

@@ -36,7 +36,7 @@ def on(mode: str | None, message: str | None, duration: timedelta | None, reason
     named = {name: value or None for name, value in {"mode": mode, "message": message}.items() if value is not None}
     with options(until="--for", message="--message"):
         wanted = parse(SwitchSchema(), {"active": True, **named})
-        switched = {name: value for name, value in wanted.items() if name in {"active", *named}}
+        switched = {name: wanted[name] for name in ("active", *named)}
         outcome = service.switch(author(reason), until=duration or service.STAYS, **switched)
     already = "" if outcome.changed else "already "
     stays = STAYS if duration and outcome.phase.maintenance.until is None else ""

@@ -16,7 +16,7 @@ from .state import Live, Status
 from .state_file import StateFile
 
 __all__ = ["Live", "Status", "live"]
-# Of SQL that left what Python cannot hold; the write that came upon it is good.
+# Said where SQL has stored what Python cannot hold. The write that came upon it has done nothing wrong.
 UNREADABLE = "the state cannot be read, the last known one stays in force"
 logger = logging.getLogger(__name__)
 
@@ -46,18 +46,14 @@ def witness(session: Session) -> Callable[[], None] | None:
     except (ValueError, OverflowError):
         logger.exception(UNREADABLE)
         return None
-    if not found.is_complete:
+    if found.settings is None:
         raise SettingsMissing("The row of system_settings or live_state is missing; nothing was changed.")
 
     def take() -> None:
         try:
-            reading = understand(found)
-            if reading.snapshot is not None:
-                reading.snapshot.at(state.now())  # evaluate the windows here, and not in the next request
+            state.take(understand(found), began)
         except (ValueError, OverflowError):
             logger.exception(UNREADABLE)
-        else:
-            state.take(reading, began)
 
     return take
 

@@ -38,6 +38,11 @@ def differing(offset: float) -> str | None:
     return f"this host's clock is {abs(offset):.1f} s {side} the database's, whose time counts"
 
 
+def unix_time(offset: float) -> float:
+    """Return the Unix time that counts on a host where the database's clock is so many seconds ahead."""
+    return time.time() + (offset if differing(offset) else 0.0)
+
+
 class Clock:
     """Tells the Unix time: once it was measured evenly, though this host's clock is set, until it is measured again."""
 

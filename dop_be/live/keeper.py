@@ -37,9 +37,7 @@ class Keeper(threading.Thread):
         while not ending:
             self._due.wait(KEEP_SECONDS)
             self._due.clear()
-            ending = (
-                self._stopping
-            )  # looked at before what is written then, so that nothing that came before is left out
+            ending = self._stopping  # before it writes, so that what came before the end is written
             self._write()
 
     def stop(self, seconds: float) -> None:

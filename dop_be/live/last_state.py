@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -21,17 +21,16 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 
 from ..access.tokens import Token
 from ..columns import from_json
-from ..maintenance.models import MaintenanceWindow
+from ..maintenance.models import COLUMNS
 from ..maintenance.schedule import Window
 from ..settings.models import SHOWN
-from .clock import boot, differing, steady
+from .clock import boot, steady, unix_time
 from .snapshot import Mark, Snapshot, build
 
 FORMAT = 1
 KEEP_SECONDS = 10.0  # an unchanged state is confirmed in the file this often
 IN_USE_SECONDS = 600.0  # who has not confirmed its state for so long does not use the file
 LONGEST_OFFSET = 366 * 86_400.0  # seconds
-WINDOW_COLUMNS = {field.name: MaintenanceWindow.__table__.c[field.name] for field in fields(Window)}
 SAID = {  # and its types in JSON
     "database": str,
     "version": int,
@@ -97,8 +96,7 @@ class About:
 
     def age(self) -> float:
         """Return how long ago the state was confirmed, in seconds; negative where a clock was set back."""
-        offset = self.offset()
-        return time.time() + (offset if differing(offset) else 0.0) - self.confirmed_at
+        return unix_time(self.offset()) - self.confirmed_at
 
     def goes_before(self, kept: Self) -> bool:
         """Whether this takes the place of what a file keeps: another worker's, or one from before a restart.
@@ -113,7 +111,7 @@ class About:
                 raise Unusable(f"is in use for another database, {kept.database}: give each a STATE_FILE of its own")
             if self.is_earlier_life(kept):
                 raise Unusable(
-                    "is of a later timeline than the database, which may be an old primary: it is left alone"
+                    "is of a later timeline than the database: it is left alone, for this may be an old primary"
                 )
         wait = 0.0
         if self.database == kept.database and self.mark.version < kept.mark.version:
@@ -130,9 +128,7 @@ class About:
         if one and other and one.system != other.system:
             return f"the database is another server's than the last state: system {one.system}, not {other.system}"
         if self.is_earlier_life(kept):
-            return (
-                "the database is of an earlier timeline than the last state, and is followed for long: an old primary?"
-            )
+            return "the database has long been at an earlier timeline than the last state: is it an old primary?"
         if versions[1] < versions[0]:
             return "the database went back from version {}, which the last state had, to {}".format(*versions)
         return None
@@ -188,7 +184,7 @@ def read_rows(mark: Mark, line: bytes) -> Snapshot:
 
 
 def _window(row: Mapping[str, Any]) -> Window:
-    return Window(**{name: _value(column, row[name]) for name, column in WINDOW_COLUMNS.items()})
+    return Window(**{name: _value(column, row[name]) for name, column in COLUMNS.items()})
 
 
 def _value(column: KeyedColumnElement[Any], said: Any) -> Any:

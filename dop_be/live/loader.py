@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,7 +14,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     MetaData,
-    Row,
     String,
     Table,
     inspect,
@@ -82,16 +81,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Found:
-    """The state as it came from the database, and by which of its clocks and ours; not yet made a snapshot of."""
+    """The state as it came from the database, not yet made a snapshot of.
 
-    state: Row[Any] | None
+    `settings` is None where their row is missing; `clock_offset` is that of `Reading`.
+    """
+
     alembic_revision: str | None
+    settings: Mapping[str, Any] | None = None
+    version: int = 0
+    row: str | None = None
+    tokens: Sequence[Mapping[str, Any]] = ()
+    windows: Sequence[Mapping[str, Any]] = ()
     clock_offset: float | None = None
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the settings row is there."""
-        return self.state is not None and self.state[NAMES.index("id") - len(NAMES)] is not None
 
 
 @dataclass(frozen=True)
@@ -128,11 +129,13 @@ def look(connection: Connection) -> Found:
     state = connection.execute(STATE).one_or_none()
     answered_at = time.time()
     if state is None:
-        return Found(None, connection.scalar(select(ALEMBIC_REVISION)))
-    database = state[0].timestamp()
+        return Found(connection.scalar(select(ALEMBIC_REVISION)))
+    clock, version, alembic, row, known, windows, *values = state
     # The database looked at its clock some time between the two; what they leave open is no difference.
-    offset = min(0.0, database - asked_at) + max(0.0, database - answered_at)
-    return Found(state, state[2], round(offset, 3) + 0.0)  # no -0.0
+    offset = min(0.0, clock.timestamp() - asked_at) + max(0.0, clock.timestamp() - answered_at)
+    settings = dict(zip(NAMES, values, strict=True))
+    present = settings if settings["id"] is not None else None
+    return Found(alembic, present, version, row, known, windows, round(offset, 3) + 0.0)  # no -0.0
 
 
 def understand(found: Found) -> Reading:
@@ -141,17 +144,12 @@ def understand(found: Found) -> Reading:
     Raises:
         ValueError, OverflowError: SQL left what Python cannot hold.
     """
-    if found.state is None or not found.is_complete:
+    if found.settings is None:
         return Reading(found.alembic_revision, None, found.clock_offset)
-    _, version, alembic, row, known, windows, *values = tuple(found.state)
-    settings = dict(zip(NAMES, values, strict=True))
-    snapshot = build(
-        Mark(version, alembic, settings["revision"], row),
-        settings,
-        tokens=map(tokens.load, known),
-        windows=[_window(window) for window in windows],
-    )
-    return Reading(alembic, snapshot, found.clock_offset)
+    mark = Mark(found.version, found.alembic_revision, found.settings["revision"], found.row)
+    windows = [_window(window) for window in found.windows]
+    snapshot = build(mark, found.settings, tokens=map(tokens.load, found.tokens), windows=windows)
+    return Reading(found.alembic_revision, snapshot, found.clock_offset)
 
 
 def identify(engine: Engine) -> Identity | None:
@@ -197,7 +195,7 @@ def alembic_revision(engine: Engine) -> str | None:
         return revision
 
 
-def _window(row: dict[str, Any]) -> Window:
+def _window(row: Mapping[str, Any]) -> Window:
     window = Window(**row)
     if not is_sound(window):
         _complain(window)

@@ -24,7 +24,7 @@ class Mark:
     """
 
     version: int
-    alembic_revision: str
+    alembic_revision: str | None
     revision: int
     row: str | None
 

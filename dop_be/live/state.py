@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import one_line
-from .clock import Clock, boot, steady
+from .clock import Clock, boot, steady, unix_time
 from .keeper import Keeper
 from .last_state import About, Identity, Unusable
 from .loader import Reading, identify, read
@@ -117,8 +117,6 @@ class Live:
         except SQLAlchemyError as error:
             self.lose(error)
             return False
-        if reading.snapshot is not None:
-            reading.snapshot.at(self.now())  # evaluate the windows here, and not in the next request
         self.take(reading, began)
         return reading.snapshot is not None
 
@@ -169,8 +167,14 @@ class Live:
             return self._begun
 
     def take(self, reading: Reading, began: int) -> None:
-        """Note what a reading found, and put its snapshot in force unless a newer one is."""
+        """Note what a reading found, and put its snapshot in force unless a newer one is.
+
+        Raises:
+            ValueError, OverflowError: SQL left windows that Python cannot hold; nothing is noted.
+        """
         snapshot = reading.snapshot
+        if snapshot is not None:
+            snapshot.at(self.now())  # evaluate the windows here, and not in the next request
         with self._telling:
             with self._swapping:
                 before, was = self.snapshot, self.status
@@ -219,7 +223,7 @@ class Live:
             found = file.read()
             if found is not None:
                 snapshot, kept = found
-                snapshot.at(time.time() + kept.offset())  # evaluate the windows here, and not in the first request
+                snapshot.at(unix_time(kept.offset()))  # as in `take`
         except Exception as error:  # noqa: BLE001 - whatever is in the file, it must not keep a worker from starting
             reason = error if isinstance(error, Unusable) else f"does not fit this release: {error!r}"
             logger.warning("the last state %s is not used, since it %s", file.path, reason)

@@ -71,24 +71,24 @@ def look() -> Known:
     return _known(time.monotonic() - began, *found)
 
 
-def behind_lock(by: Author, change: Callable[[Session, Values, Known], T]) -> T:
+def behind_lock(by: Author, change: Callable[[Session, Values, Known], T], seen: Known | None = None) -> T:
     """Run one write behind the lock of the settings, which it gets with the windows as they are then.
 
-    They were expanded before. Where something was changed in between, it begins anew, so that nobody waits for that;
-    a few windows are expanded behind the lock.
+    They were expanded before, in `seen` if that is given. Where something was changed in between, it begins anew, so
+    that nobody waits for that; a few windows are expanded behind the lock.
 
     Raises:
         SettingsMissing, DatabaseUnavailable: nothing was changed.
     """
     for left in reversed(range(TRIES)):
-        seen = look()
+        seen = seen or look()
         longer = len(seen.windows) // A_SECOND - seen.took
         try:
             with writing(by, longer=longer) as session:
                 before = settings.locked_row(session)
                 return change(session, before, _still(session, seen, patient=left > 0))
         except Moved:
-            continue
+            seen = None
     raise AssertionError("the last try does not give up")
 
 

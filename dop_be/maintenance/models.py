@@ -44,7 +44,5 @@ class MaintenanceWindow(Base):
     )
 
 
-# The columns are those of `schedule.Window`.
-WINDOWS = select(*(MaintenanceWindow.__table__.c[field.name] for field in fields(Window))).order_by(
-    MaintenanceWindow.starts_at, MaintenanceWindow.id
-)
+COLUMNS = {field.name: MaintenanceWindow.__table__.c[field.name] for field in fields(Window)}
+WINDOWS = select(*COLUMNS.values()).order_by(MaintenanceWindow.starts_at, MaintenanceWindow.id)

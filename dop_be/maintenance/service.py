@@ -133,13 +133,14 @@ def schedule(by: Author, **planned: Any) -> tuple[Window, datetime]:
     Raises:
         InvalidInput, SettingsMissing, DatabaseUnavailable: nothing was stored.
     """
-    window = plan(look().now, **planned)  # before the lock: going through a rule takes its time
+    seen = look()
+    window = plan(seen.now, **planned)  # before the lock: going through a rule takes its time
 
     def add(session: Session, _before: Values, known: Known) -> datetime:
         _add(session, known, window)
         return known.now
 
-    moment = behind_lock(by, add)
+    moment = behind_lock(by, add, seen)
     _log("planned", by, window)
     return window, moment
 

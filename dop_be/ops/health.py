@@ -20,7 +20,7 @@ from ..web.outer import look
 bp = exempt(Blueprint("health", __name__))
 logger = logging.getLogger(__name__)
 NEVER_REACHED = "the database was never reached, and there is no last state; the log says why"
-FROM_FILE = "the state is that of STATE_FILE; since the start the database has told none"
+FROM_FILE = "the state comes from STATE_FILE: since the start the database has not given one"
 NO_FILE = f"the SQLite file, which the log names, does not exist: {UPGRADE}, or correct DATABASE_URL"
 
 

@@ -103,7 +103,7 @@ def test_everything_killed_and_started_again_answers_as_before(
         ready = server.get("/readyz")
         assert (ready.status_code, ready.json()["source"]) == (200, "last_state")
         assert ready.json()["notes"] == [
-            "the state is that of STATE_FILE; since the start the database has told none",
+            "the state comes from STATE_FILE: since the start the database has not given one",
             "the database does not answer; the last known state is served",
         ]
         [worker, _] = server.workers()

@@ -285,7 +285,9 @@ class TestOrder:
 
     def test_an_old_primary_that_comes_back_leaves_it_alone(self, file: StateFile, snapshot: Snapshot) -> None:
         file.write(snapshot, about(snapshot, 5))
-        with pytest.raises(Unusable, match="is of a later timeline than the database, which may be an old primary"):
+        with pytest.raises(
+            Unusable, match="is of a later timeline than the database: it is left alone, for this may be an old primary"
+        ):
             file.write(snapshot, about(snapshot, identity=replace(HERE, timeline=1)))
 
     @pytest.mark.parametrize("content", [b"SECRET_KEY=x\n", b"SQLite format 3\0", b"\xff" * 100])
