@@ -25,7 +25,7 @@ from .watcher import LAST_WAIT, Watcher
 
 FIRST_READING_SECONDS = 2.0  # how long a starting worker waits for its first snapshot before it serves without one
 LOST = "lost the database, the last known state stays in force"
-UNREACHED = "the database does not answer, and no state is known"
+UNREACHED = "the database does not answer, and no state is known yet"
 
 # Told after a swap: the snapshot before, None at first, and the one that is in force now.
 Subscriber = Callable[[Snapshot | None, Snapshot], None]

@@ -306,7 +306,7 @@ def test_a_cold_start_without_a_database_recovers(breakable_url: str, cluster: C
         assert server.get("/readyz").status_code == 503
         for path in ("/", "/gate", "/api/v1/settings", "/api/v1/maintenance"):
             assert (server.get(path).status_code, server.get(path).json()["code"]) == (503, "state_unknown")
-        told = "the database does not answer, and no state is known"
+        told = "the database does not answer, and no state is known yet"
         eventually(2 * SOON, lambda: server.log().count(told) == WORKERS)
         cluster.start()
         eventually(SOON, lambda: all(server.get(path).status_code == 200 for path in ("/readyz", "/", "/gate") * 4))
