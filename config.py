@@ -20,8 +20,11 @@ from environs import Env, EnvError
 from flask.helpers import get_load_dotenv
 from jinja2 import Environment, TemplateSyntaxError
 from marshmallow.validate import OneOf, Range, Validator
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL
+
+import database_url
+from database_url import database_name
+from libpq_options import InvalidURL
 
 ROOT = Path(__file__).resolve().parent
 ENV_FILE = ROOT / ".env"
@@ -42,9 +45,10 @@ class ConfigError(ValueError):
 class Config:
     """Typed settings of one deployment; Flask's `from_object` reads the upper-case names."""
 
-    SQLALCHEMY_DATABASE_URI: URL
-    LISTEN_DATABASE_URI: URL
+    SQLALCHEMY_DATABASE_URI: URL = field(repr=False)  # its options may have secrets too
+    LISTEN_DATABASE_URI: URL = field(repr=False)
     DATABASE_IS_DEFAULT: bool = False  # DATABASE_URL is not set
+    DATABASE_CONNECT_TIMEOUT: int = 5  # seconds for each host
     INSTANCE: Path = INSTANCE
     STATE_FILE: Path | None = None  # of the last state; None: none
     STATE_MAX_AGE: int = 86_400  # seconds
@@ -69,7 +73,7 @@ class Config:
     @property
     def DATABASE_NAME(self) -> str:  # noqa: N802 - from_object reads upper-case names
         """Which database it is: host, port, name, and what tells the schema; no password."""
-        return _database_name(self.SQLALCHEMY_DATABASE_URI)
+        return database_name(self.SQLALCHEMY_DATABASE_URI)
 
     @classmethod
     def from_env(cls) -> Config:
@@ -87,6 +91,7 @@ class Config:
                 SQLALCHEMY_DATABASE_URI=database,
                 LISTEN_DATABASE_URI=_database_url(listen, "LISTEN_DATABASE_URL") if listen else database,
                 DATABASE_IS_DEFAULT=not given,
+                DATABASE_CONNECT_TIMEOUT=_integer(env, "DATABASE_CONNECT_TIMEOUT", 1, 60),
                 STATE_FILE=_state_file(env.str("STATE_FILE", ""), database),
                 STATE_MAX_AGE=_integer(env, "STATE_MAX_AGE", 1, 366 * A_DAY),
                 SECRET_KEY=_secret(env.str("SECRET_KEY", ""), "SECRET_KEY"),
@@ -186,43 +191,17 @@ def _integer(env: Env, name: str, lowest: int, highest: int) -> Any:
 
 
 def _database_url(text: str, name: str) -> URL:
-    accepted = f"{name}: Expected postgresql://user:password@host/database, postgres://… or sqlite:///path"
     try:
-        url = make_url(re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", text))
-    except (ArgumentError, ValueError):
-        raise ConfigError(accepted) from None
-    if url.drivername not in {"postgresql+psycopg2", "sqlite"}:
-        raise ConfigError(f"{accepted}, not {url.drivername}://")
-    if url.drivername == "sqlite" and url.database in {None, "", ":memory:"}:
-        raise ConfigError(f"{name}: sqlite:/// needs the path of a file, since every worker opens it for itself")
-    if url.drivername == "sqlite":
-        if url.query:
-            raise ConfigError(f"{name}: sqlite:///path has no options; remove what follows the question mark")
-        return url.set(database=str(ROOT / str(url.database)))  # a relative path means the same from everywhere
-    return url
-
-
-def _database_name(url: URL) -> str:
-    """Return in one line which database it is, without the password.
-
-    The user is part of it, since the schema may be the role's; so are the options, which may name one.
-    """
-
-    def option(name: str) -> str:
-        value = url.query.get(name, "")
-        return value if isinstance(value, str) else ",".join(value)
-
-    hosts = ",".join(filter(None, [url.host or option("host"), option("hostaddr")]))
-    user = url.username or option("user")
-    database = url.database or option("dbname") or user  # as libpq has it
-    return f"{user}@{hosts}:{url.port or option('port') or 5432}/{database} {option('options')}".strip()
+        return database_url.parse(text, ROOT)
+    except InvalidURL as error:
+        raise ConfigError(f"{name}: {error}") from None
 
 
 def _state_file(text: str, database: URL) -> Path | None:
     """Return where the last state of this database lies."""
     if text.lower() == "none":
         return None
-    digest = sha256(_database_name(database).encode()).hexdigest()[:16]
+    digest = sha256(database_name(database).encode()).hexdigest()[:16]
     path = ROOT / text if text else INSTANCE / f"state-{digest}.json"
     with suppress(OSError):  # of a folder that this user may not look into; the service warns where it cannot write
         if path.exists() and not path.is_file():

@@ -20,7 +20,14 @@ BAD = [
     ("DATABASE_URL", "sqlite://"),
     ("DATABASE_URL", "sqlite:///:memory:"),
     ("DATABASE_URL", "sqlite:////srv/x.sqlite3?mode=ro"),
+    ("DATABASE_URL", "sqlite:///file:x.db?uri=true"),
+    ("DATABASE_URL", "sqlite:///docs"),
+    ("DATABASE_URL", "postgres://u@h/d?sslmode=no-verify"),
     ("LISTEN_DATABASE_URL", "redis://h"),
+    ("LISTEN_DATABASE_URL", "postgres://u@h/d?pgbouncer=true"),
+    ("DATABASE_CONNECT_TIMEOUT", "0"),
+    ("DATABASE_CONNECT_TIMEOUT", "61"),
+    ("DATABASE_CONNECT_TIMEOUT", "5s"),
     ("STATE_FILE", "docs"),
     ("STATE_MAX_AGE", "0"),
     ("STATE_MAX_AGE", "1d"),
@@ -130,6 +137,7 @@ def test_nothing_set_gives_the_embedded_database() -> None:
     assert config.LISTEN_DATABASE_URI == config.SQLALCHEMY_DATABASE_URI
     assert config.ADMIN_TOKEN is None
     assert config.FAIL_OPEN is False
+    assert config.DATABASE_CONNECT_TIMEOUT == 5
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
@@ -149,10 +157,13 @@ def test_empty_and_padded_values_count_as_unset(monkeypatch: pytest.MonkeyPatch)
 
 def test_values_are_trimmed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", f" {URL}\n")
+    monkeypatch.setenv("LISTEN_DATABASE_URL", "postgres://u@h/d?sslmode=require\n")
     monkeypatch.setenv("PORT", " 5000 ")
+    monkeypatch.setenv("DATABASE_CONNECT_TIMEOUT", "60\n")
     config = Config.from_env()
     assert str(config.SQLALCHEMY_DATABASE_URI) == URL
-    assert config.PORT == 5000
+    assert config.LISTEN_DATABASE_URI.query == {"sslmode": "require"}
+    assert (config.PORT, config.DATABASE_CONNECT_TIMEOUT) == (5000, 60)
 
 
 def test_the_file_counts_and_the_environment_goes_before_it(monkeypatch: pytest.MonkeyPatch, env_file: Path) -> None:
@@ -227,11 +238,12 @@ def test_a_template_that_does_not_parse_is_named_with_its_line(monkeypatch: pyte
 def test_secrets_do_not_show_in_a_representation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADMIN_TOKEN", "t" * 40)
     monkeypatch.setenv("SECRET_KEY", "s" * 40)
-    monkeypatch.setenv("DATABASE_URL", "postgres://u:hunter2@h/d")
+    monkeypatch.setenv("DATABASE_URL", "postgres://u:hunter2@h/d?sslpassword=swordfish")
     shown = repr(Config.from_env())
     assert "t" * 40 not in shown
     assert "s" * 40 not in shown
     assert "hunter2" not in shown
+    assert "swordfish" not in shown
 
 
 class TestStateFile:
@@ -249,6 +261,7 @@ class TestStateFile:
             "postgresql://u@/app?host=db.example&port=5432",
             "postgresql://db.example/app?user=u",
             "postgresql://u@db.example/app?sslmode=require",
+            "postgresql+psycopg2://u@/app?host=db.example:5432",
         ],
     )
     def test_the_same(self, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
@@ -264,6 +277,7 @@ class TestStateFile:
             "postgresql://u@db.example/app2",
             "postgresql://u@db.example/app?options=-csearch_path%3Ddop_be",
             "postgresql://u@/app?host=/run/postgresql",
+            "postgresql://u@db.example,db2.example/app",
         ],
     )
     def test_another(self, monkeypatch: pytest.MonkeyPatch, url: str) -> None:

@@ -9,10 +9,10 @@ import pytest
 import requests
 from sqlalchemy.engine import make_url
 
-from .. import processes
+from .. import postgres, processes
 from ..conftest import ADMIN_TOKEN
 from ..e2e.servers import Server, eventually, gunicorn
-from ..postgres import binaries, execute
+from ..postgres import execute
 
 PASSWORD = "pass-word-of-the-database"
 SECRET_KEY = "secret-key-of-more-than-32-characters"
@@ -49,7 +49,7 @@ def dump(url: str) -> bytes:
     """All that a backup of the database holds."""
     if url.startswith("sqlite"):
         return Path(str(make_url(url).database)).read_bytes()
-    return processes.run([binaries() / "pg_dump", url]).stdout.encode()
+    return postgres.dump(url).encode()
 
 
 def test_no_secret_reaches_a_log_line_or_a_dump(server: Server, url: str) -> None:
