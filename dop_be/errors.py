@@ -92,6 +92,12 @@ class DatabaseUnavailable(DomainError):
     headers: Mapping[str, str] = {"Retry-After": "5"}
 
 
+class DatabaseReadOnly(DatabaseUnavailable):
+    """The database answers, and takes no write: it is a replica, or is set so."""
+
+    code = "database_read_only"
+
+
 class SettingsMissing(DatabaseUnavailable):
     """The database answers, but its settings row is missing."""
 
@@ -117,3 +123,9 @@ def one_line(error: BaseException) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
     diagnosis = getattr(cause, "diag", None)  # of the server, where psycopg2 had an answer from it
     return " ".join(((diagnosis and diagnosis.message_primary) or str(cause)).split()) or type(cause).__name__
+
+
+def printable(said: str) -> str:
+    """Return it on one line, without what is no character."""
+    lines = dict.fromkeys(said.splitlines())  # libpq repeats itself, with TLS and without
+    return " ".join("".join(char if char.isprintable() else " " for char in " ".join(lines)).split())

@@ -10,16 +10,14 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
 from . import deadline
+from .sentences import NO_FILE
 
 
 class NoFile(sqlite3.OperationalError):
     """There is no SQLite file at this path."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"There is no SQLite file {path}; run `flask db upgrade` to make it,"
-            " or set DATABASE_URL to the database that you mean"
-        )
+        super().__init__(NO_FILE.format(f" {path}").removesuffix("."))
 
 
 def open_file(path: Path) -> sqlite3.Connection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -15,11 +14,11 @@ from werkzeug.http import parse_accept_header
 from werkzeug.wrappers import Response as BaseResponse
 
 from ..documents import PROBLEM, problem
-from ..errors import DatabaseUnavailable, DomainError, one_line
+from ..errors import DomainError
+from ..failures import refusal
 from .pages import HTML, page
 
 LONGEST_ACCEPT = 500  # characters that are looked at; parsing 8,000 hostile ones takes 20 ms
-logger = logging.getLogger(__name__)
 
 
 def wants_html(accept: str) -> bool:
@@ -63,5 +62,4 @@ def _http_error(error: HTTPException) -> BaseResponse:
 
 
 def _database_error(error: SQLAlchemyError) -> Response:
-    logger.error("database: %s", one_line(error))
-    return _domain_error(DatabaseUnavailable("The database did not answer; nothing was changed."))
+    return _domain_error(refusal(error))
