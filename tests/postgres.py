@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+import pytest
 
 from . import processes
 from .ports import free_port
 
-__all__ = ["Cluster", "binaries", "connections_used_up", "execute", "free_port", "is_running", "unprivileged"]
+__all__ = ["Cluster", "binaries", "connections_used_up", "dump", "execute", "free_port", "is_running", "unprivileged"]
 
 VERSIONS = Path("/usr/lib/postgresql")
+GIVEN_BINARIES = "TEST_POSTGRESQL_BINARIES"  # `make test-postgres` names a folder of another version there
 MEMORY = Path("/dev/shm")
 ROOMY = 2**30  # bytes; in a container it may have 64 MB
 START_SECONDS = 120.0
@@ -31,16 +33,29 @@ WAITING = (
 
 
 def binaries() -> Path:
-    """The folder of initdb and pg_ctl.
+    """The folder of initdb and postgres.
 
     Raises:
         RuntimeError: PostgreSQL's server programs are not installed.
     """
+    if given := os.environ.get(GIVEN_BINARIES):
+        return Path(given)
     installed = sorted(VERSIONS.glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]), reverse=True)
     found = str(installed[0]) if installed else shutil.which("initdb")
     if found is None:
         raise RuntimeError("PostgreSQL's server is not installed: run `make system`, or set TEST_DATABASE_URL")
     return Path(found).parent
+
+
+def dump(url: str, *options: str) -> str:
+    """What pg_dump writes; skips the test where its version is older than the server's, which it refuses to read."""
+    beside = binaries() / "pg_dump"
+    program = str(beside) if beside.exists() else "pg_dump"
+    version = processes.run([program, "--version"]).stdout.split()[2]
+    [(server,)] = execute(url, "SHOW server_version_num")
+    if int(version.partition(".")[0]) < int(server) // 10000:
+        pytest.skip(f"pg_dump {version} reads no newer server, and this one is {int(server) // 10000}")
+    return processes.run([program, *options, url]).stdout
 
 
 def unprivileged() -> dict[str, Any]:
@@ -54,11 +69,16 @@ def unprivileged() -> dict[str, Any]:
 
 def is_running(process: int) -> bool:
     """Whether it still runs: a zombie that its new parent has not buried yet holds nothing any more."""
+    return state(process) not in {"", "Z"}
+
+
+def state(process: int) -> str:
+    """The letter of a process's state (proc(5), /proc/pid/stat), T where it is stopped; nothing where it is gone."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
+        return ""
+    return stat.rpartition(")")[2].split()[0]
 
 
 class Cluster:
@@ -72,13 +92,23 @@ class Cluster:
         in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOMY
         self._directory = processes.folder("postgres", parent=str(MEMORY) if in_memory else None)
         self._data, self.log = self._directory / "data", self._directory / "log"
-        self._settings = {"fsync": "off", "unix_socket_directories": str(self._directory), **settings}
+        # mmap: what is shared lies in the data folder too, and goes with it when the server was killed.
+        own = {"dynamic_shared_memory_type": "mmap", "unix_socket_directories": str(self._directory)}
+        self._settings = {"fsync": "off", **own, **settings}
         self._process: processes.Popen | None = None
         self.port = free_port()
         if self._as:
             os.chown(self._directory, self._as["user"], self._as["group"])
+        self._fill()
+
+    def _fill(self) -> None:
+        """Make the data folder."""
         how = ["-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust", "--no-sync"]
-        processes.run([binaries() / "initdb", "-D", self._data, *how], cwd=self._directory, **self._as)
+        self._run("initdb", "-D", self._data, *how)
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        """Run one of PostgreSQL's programs to its end, as the server's user."""
+        processes.run([binaries() / program, *arguments], cwd=self._directory, **self._as)
 
     def start(self) -> None:
         """Start it, and wait until it takes connections.
@@ -120,21 +150,32 @@ class Cluster:
         """End every process of the server with SIGKILL, as a crashed machine would."""
         assert self._process is not None, "this server was never started"
         processes.end(self._process)
+        self._release_memory()
         for lock in (self._data / "postmaster.pid", *self._directory.glob(".s.PGSQL.*")):
             lock.unlink()
 
     def freeze(self) -> None:
-        self._signal(signal.SIGSTOP)
+        """Stop every process of the server, as a hanging machine would; its kernel still takes connections."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            self._signal(signal.SIGSTOP)
+            # The signal takes a moment, and until it has stopped the postmaster may start another process.
+            if {state(process) for process in self.processes()} <= {"T", "Z", ""}:
+                return
+        raise RuntimeError("PostgreSQL did not stop")
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
 
     def recover(self) -> None:
         """Have the next start recover from an archive, after which a new timeline begins."""
-        signal_file = self._data / "recovery.signal"
-        signal_file.touch()
+        self._touch("recovery.signal")
+
+    def _touch(self, name: str) -> None:
+        """Make an empty file in the data folder."""
+        (self._data / name).touch()
         if self._as:
-            os.chown(signal_file, self._as["user"], self._as["group"])
+            os.chown(self._data / name, self._as["user"], self._as["group"])
 
     def repair(self) -> None:
         """Have the server run, whatever was done to it."""
@@ -147,7 +188,14 @@ class Cluster:
         """End the server, whatever state it is in, and delete its files."""
         if self._process is not None:
             processes.end(self._process)
+            self._release_memory()
         shutil.rmtree(self._directory)
+
+    def _release_memory(self) -> None:
+        """Remove what a killed server leaves with the system: postmaster.pid has its number, of few that there are."""
+        with suppress(FileNotFoundError, IndexError):
+            _, number = (self._data / "postmaster.pid").read_text().splitlines()[6].split()
+            processes.run(["ipcrm", "--shmem-id", number], check=False)
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"

@@ -51,13 +51,15 @@ def ask(connection: HTTPConnection, path: str) -> Answer:
 
 
 @contextmanager
-def watching(port: int, workers: Sequence[int], path: str) -> Iterator[dict[int, list[Answer]]]:
-    """Ask every worker for `path` again and again during the block; the answers by worker, filled when it is left."""
+def watching(
+    port: int, workers: Sequence[int], path: str, *, pause: float = PAUSE
+) -> Iterator[dict[int, list[Answer]]]:
+    """Ask every worker for `path` again and again during the block; the answers by worker, complete when it is left."""
     answers: dict[int, list[Answer]] = {worker: [] for worker in workers}
     ended = threading.Event()
 
     def watch(connection: HTTPConnection, into: list[Answer]) -> None:
-        while not ended.wait(PAUSE):
+        while not ended.wait(pause):
             into.append(ask(connection, path))
 
     own = connections(port, workers)

@@ -8,9 +8,9 @@ import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
-from .. import processes, shared
+from .. import shared
 from ..databases import Kept
-from ..postgres import execute
+from ..postgres import dump, execute
 
 SCHEMA = """
 CREATE TABLE things (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text,
@@ -65,7 +65,7 @@ def kept(empty_postgresql: Callable[..., str]) -> Iterator[Kept]:
 
 
 def everything(url: str) -> str:
-    dumped = processes.run(["pg_dump", "--create", url]).stdout
+    dumped = dump(url, "--create")
     return "\n".join(line for line in dumped.splitlines() if not line.startswith("\\"))
 
 
