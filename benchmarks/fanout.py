@@ -11,9 +11,9 @@ import psycopg2
 from psycopg2 import extensions
 from sqlalchemy import create_engine
 
-from dop_be.deadline import wait
+from dop_be.deadline import time_limit, wait
+from dop_be.live.listener import CHANNEL
 from dop_be.live.loader import STATE
-from dop_be.live.sources import CHANNEL
 
 from .flips import HEAD, PAUSE, by_sql, row
 from .report import Table
@@ -56,7 +56,8 @@ def fan_out(url: str, count: int, flips: int) -> tuple[list[float], list[float]]
 
 def listener(url: str) -> extensions.connection:
     connection = psycopg2.connect(url, async_=1)
-    wait(connection, PATIENCE)
+    with time_limit(PATIENCE):
+        wait(connection)
     ask([connection], f"LISTEN {CHANNEL}")
     return connection
 
@@ -66,8 +67,9 @@ def ask(connections: list[extensions.connection], statement: str) -> None:
     cursors = [connection.cursor() for connection in connections]
     for cursor in cursors:
         cursor.execute(statement)
-    for connection in connections:
-        wait(connection, PATIENCE)
+    with time_limit(PATIENCE):
+        for connection in connections:
+            wait(connection)
 
 
 def await_notifications(listeners: list[extensions.connection]) -> None:

@@ -6,7 +6,7 @@ import sys
 
 from flask import Flask
 
-from . import access, cli, database, live, ops, panel, web
+from . import cli, database, live, ops, panel, web
 from .errors import UnsupportedColumn
 from .extensions import api, migrate
 from .settings.models import SHOWN
@@ -29,7 +29,6 @@ def create_app(config: object) -> Flask:
     database.init_app(app)
     migrate.init_app(app, directory=app.config["MIGRATIONS"])
     api.init_app(app)
-    access.init_app(app)
     live.init_app(app)
     web.init_app(app)
     panel.init_app(app)

@@ -2,61 +2,132 @@
 
 from __future__ import annotations
 
-import math
 import select
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
+from statistics import median_high
 
 import psycopg2
 from psycopg2 import extensions
 
-SECONDS = 1.5  # for one transaction, connecting and waiting for locks included; a write answers within 2
+SECONDS = 1.5  # for one transaction, waiting for locks included, beside its round trips
+ROUND_TRIPS = 10  # that a transaction is given, connecting included; a warm write needs 4
+LONGEST_ROUND_TRIP = 2.0  # seconds; what is slower is no distance
 
-_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)  # on time.monotonic's clock
+# A thread that connects patiently gives each host its time; else connecting counts as a part of the transaction.
+patient: ContextVar[bool] = ContextVar("patient", default=False)
 # A file descriptor that becomes readable when this thread must stop.
 interrupt: ContextVar[int | None] = ContextVar("interrupt", default=None)
 
 
+class Timeout(psycopg2.OperationalError):
+    """The database did not answer in time; the connection is unusable."""
+
+
+@dataclass
+class _Limit:
+    """The end of a block on time.monotonic's clock; `waits` are the seconds of each wait in it."""
+
+    until: float
+    outer: _Limit | None
+    waits: list[float] = field(default_factory=list)
+
+
+class RoundTrip:
+    """How many seconds a question to the database and its answer are on their way: the least of the last few."""
+
+    def __init__(self) -> None:
+        self._last: deque[float] = deque([0.0], maxlen=8)
+        self._measured = False
+        self.seconds = 0.0
+
+    def note(self, seconds: float) -> None:
+        """Note how long a question took that gives the database nothing to do."""
+        if not self._measured:
+            self._measured = True
+            self._last.clear()
+        self._last.append(min(seconds, LONGEST_ROUND_TRIP))
+        self.seconds = min(self._last)
+
+
+_limit: ContextVar[_Limit | None] = ContextVar("limit", default=None)
+round_trip = RoundTrip()  # of this process
+
+
 @contextmanager
 def time_limit(seconds: float | None = None) -> Iterator[None]:
-    """Bound everything that the database is asked within the block, together, by SECONDS or so many.
+    """Bound everything that the database is asked within the block, together: SECONDS or so many, and ROUND_TRIPS.
 
     A frozen server or a cut network holds a blocking psycopg2 call far past keepalives and statement_timeout; only a
     wait of our own on the monotonic clock ends it. Migrations take the time they need and never run in such a block.
     """
     extensions.set_wait_callback(wait)  # for the whole process, where it changes nothing outside of such blocks
-    token = _deadline.set(min(time.monotonic() + (seconds or SECONDS), _deadline.get() or math.inf))
+    outer = _limit.get()
+    until = time.monotonic() + (seconds or SECONDS) + ROUND_TRIPS * round_trip.seconds
+    token = _limit.set(_Limit(until if outer is None else min(until, outer.until), outer))
     try:
         yield
     finally:
-        _deadline.reset(token)
+        _limit.reset(token)
+
+
+@contextmanager
+def connecting(seconds: float) -> Iterator[None]:
+    """Bound one try to connect. Where the thread is `patient`, it takes nothing from the time limit around it."""
+    outer, began = _limit.get(), time.monotonic()
+    counts = outer is not None and not patient.get()
+    limit = _Limit(min(began + seconds, outer.until) if counts and outer else began + seconds, None)
+    token = _limit.set(limit)
+    try:
+        yield
+        round_trip.note(median_high(limit.waits or [0.0]))
+    finally:
+        _limit.reset(token)
+        while outer is not None and not counts:
+            outer.until += time.monotonic() - began
+            outer = outer.outer
 
 
 def remaining() -> float | None:
     """Return the seconds that are left within the current time limit; None outside of one."""
-    deadline = _deadline.get()
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+    limit = _limit.get()
+    return None if limit is None else max(0.0, limit.until - time.monotonic())
 
 
-def wait(connection: extensions.connection, seconds: float | None = None) -> None:
+def wait(connection: extensions.connection) -> None:
     """Drive an asynchronous psycopg2 operation to its end (its manual, "Support for coroutine libraries").
 
-    Args:
-        connection: whose operation it is.
-        seconds: how long it may take; None: as long as the current time limit leaves, outside of one for ever.
+    Raises:
+        Timeout: the time limit is over.
+        psycopg2.OperationalError: this thread must stop; the connection is unusable.
+    """
+    while (state := connection.poll()) != extensions.POLL_OK:
+        left = remaining()
+        # A new one each time: connecting may go through several sockets. One that always has something to say is over
+        # its time too.
+        if left == 0.0 or not ready({connection.fileno(): state}, left):
+            raise Timeout("the database did not answer in time")
+
+
+def ready(sockets: Mapping[int, int], seconds: float | None) -> set[int]:
+    """Wait for sockets, each in the state that psycopg2's `poll` told; return those that are ready, or none in time.
 
     Raises:
-        psycopg2.OperationalError: that time is over, or this thread must stop; the connection is unusable.
+        psycopg2.OperationalError: this thread must stop.
     """
-    ending, deadline = interrupt.get(), _deadline.get() if seconds is None else time.monotonic() + seconds
-    while (state := connection.poll()) != extensions.POLL_OK:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        poller = select.poll()  # a new one each time: connecting may go through several sockets
-        poller.register(connection.fileno(), select.POLLOUT if state == extensions.POLL_WRITE else select.POLLIN)
-        if ending is not None:
-            poller.register(ending, select.POLLIN)
-        ready = dict(poller.poll(None if left is None else left * 1000))
-        if not ready or ending in ready:
-            raise psycopg2.OperationalError("the database did not answer in time" if not ready else "interrupted")
+    ending, limit, began = interrupt.get(), _limit.get(), time.monotonic()
+    poller = select.poll()
+    for descriptor, state in sockets.items():
+        poller.register(descriptor, select.POLLOUT if state == extensions.POLL_WRITE else select.POLLIN)
+    if ending is not None:
+        poller.register(ending, select.POLLIN)
+    found = {descriptor for descriptor, _ in poller.poll(None if seconds is None else seconds * 1000)}
+    if ending in found:
+        raise psycopg2.OperationalError("interrupted")
+    if limit is not None:
+        limit.waits.append(time.monotonic() - began)
+    return found

@@ -20,8 +20,8 @@ from . import processes
 processes.isolate()  # before anything else is imported that might read the environment
 
 import config  # noqa: E402
-from dop_be import create_app, database, deadline  # noqa: E402
-from dop_be.live import Live, sources  # noqa: E402
+from dop_be import create_app, database, deadline, postgresql  # noqa: E402
+from dop_be.live import Live  # noqa: E402
 
 from . import shared  # noqa: E402
 from .databases import Kept  # noqa: E402
@@ -74,10 +74,8 @@ def unhurried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     marker = request.node.get_closest_marker("limits")
     if "cluster" not in request.fixturenames and (marker is None or marker.kwargs.get("unhurried")):
         monkeypatch.setattr(deadline, "SECONDS", 10 * deadline.SECONDS)
-        monkeypatch.setattr(database, "STATEMENT_LIMIT", 10 * database.STATEMENT_LIMIT)
-        statement = f"SET LOCAL statement_timeout = {database.STATEMENT_LIMIT}"
-        monkeypatch.setattr(sources, "ASK", sources.ASK.replace(database.LIMIT_STATEMENT, statement))
-        monkeypatch.setattr(database, "LIMIT_STATEMENT", statement)
+        monkeypatch.setattr(postgresql, "STATEMENT_LIMIT", 10 * postgresql.STATEMENT_LIMIT)
+        monkeypatch.setattr(database, "LOCK_LIMIT", 10 * database.LOCK_LIMIT)
 
 
 @pytest.fixture(scope="session")

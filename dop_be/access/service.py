@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask import Flask
 from sqlalchemy import Select, insert, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import Session
 
-from .. import database
 from ..columns import database_now
-from ..database import Author, author, reading, witnesses, writing
+from ..database import Author, along, ask, author, first, writing
 from ..errors import Forbidden, InvalidInput, Unauthorized
-from ..extensions import db
+from ..extensions import Base, db
 from ..fields import with_timestamps
 from ..history import service as history
 from . import tokens
@@ -27,7 +25,7 @@ from .models import ApiToken
 ADMIN = "admin"  # the name of whoever holds ADMIN_TOKEN
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RECORDED = ("scopes", "created_by", "expires_at", "revoked_at", "revoked_by")
-TABLE = ApiToken.__table__
+TABLE = Base.metadata.tables[ApiToken.__tablename__]
 logger = logging.getLogger(__name__)
 
 
@@ -52,7 +50,7 @@ def create(
     _check_name(name, tokens.BYPASS in scopes)
     identifier, text = tokens.new()
     with writing(by) as session:
-        now = database.now(session)
+        now = first(session, select(database_now())).scalar_one()
         expires_at = now + lifetime if lifetime else None
         _free(session, name, now)
         values = {
@@ -64,7 +62,7 @@ def create(
             "created_by": by.actor,
             "expires_at": expires_at,
         }
-        session.execute(insert(ApiToken).values(values))
+        along(session, insert(TABLE).values(values))
         history.record(session, "token", [(name, None, _recorded(values) | {"digest": history.SECRET})])
     logger.info("token created", extra={**asdict(by), "token_name": name})
     return text, expires_at
@@ -121,13 +119,14 @@ def revoke(name: str, by: Author, *, bypass: bool = False) -> bool:
         DatabaseUnavailable: whether it is still in force is not known.
     """
     with writing(by) as session:
-        holder = session.execute(in_force(name).with_for_update()).mappings().first()
+        asked = in_force(name).add_columns(database_now().label("now")).with_for_update()
+        holder = first(session, asked).mappings().first()
         if holder is None or is_bypass(holder) is not bypass:
             sort = TABLE.c.scopes == tokens.BYPASS if bypass else TABLE.c.scopes != tokens.BYPASS
             if session.scalar(select(TABLE.c.id).where(TABLE.c.name == name, sort).limit(1)):
                 return False
             raise InvalidInput({"name": [_unknown(name, bypass, of_other_sort=holder is not None)]})
-        _revoke(session, holder, database.now(session))
+        _revoke(session, holder, holder["now"])
     logger.info("token revoked", extra={**asdict(by), "token_name": name})
     return True
 
@@ -140,7 +139,7 @@ def _unknown(name: str, bypass: bool, *, of_other_sort: bool) -> str:
 
 def _revoke(session: Session, holder: RowMapping, now: datetime) -> None:
     values = {"revoked_at": now, "revoked_by": author(session).actor}
-    session.execute(update(ApiToken).where(TABLE.c.id == holder["id"]).values(values))
+    along(session, update(TABLE).where(TABLE.c.id == holder["id"]).values(values))
     history.record(session, "token", [(holder["name"], _recorded(holder), _recorded({**holder, **values}))])
 
 
@@ -154,9 +153,8 @@ def all_tokens() -> tuple[list[RowMapping], datetime]:
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database does not answer.
     """
-    with reading(db.engine) as connection:
-        known = connection.execute(select(TABLE).order_by(TABLE.c.created_at, TABLE.c.id)).mappings()
-        return list(known), database.now(connection)
+    known = list(ask(db.engine, select(TABLE).order_by(TABLE.c.created_at, TABLE.c.id)).mappings())
+    return known, ask(db.engine, select(database_now())).scalar_one()
 
 
 def is_bypass(token: RowMapping) -> bool:
@@ -182,8 +180,8 @@ def in_force(name: str) -> Select[Any]:
     return select(TABLE).where(TABLE.c.name == name, TABLE.c.revoked_at.is_(None))
 
 
-def witness(session: Session) -> Callable[[], None] | None:
-    """Check the writer's token and its scope once more, in the transaction of its write.
+def recheck(by: Author, known: Iterable[Mapping[str, Any]], now: datetime) -> None:
+    """Check the writer's token and its scope once more, among the tokens as they are in the transaction of its write.
 
     A revocation raises the version, as every change does, and waits for the writer that raised it before: so one that
     was committed before this write is seen here.
@@ -192,19 +190,10 @@ def witness(session: Session) -> Callable[[], None] | None:
         Unauthorized: it was revoked, or has expired.
         Forbidden: the scope was taken from it.
     """
-    by = author(session)
     if by.token is None:
-        return None
-    query = select(TABLE, database_now().label("now")).where(TABLE.c.id == by.token, TABLE.c.revoked_at.is_(None))
-    row = session.execute(query).mappings().first()
-    token = tokens.load(row) if row else None
-    if row is None or token is None or token.is_over(row["now"].timestamp()):
+        return
+    token = next((tokens.load(row) for row in known if row["id"] == by.token), None)
+    if token is None or token.is_over(now.timestamp()):
         raise Unauthorized("The token was revoked or has expired; nothing was changed.")
     if by.scope not in token.scopes:
         raise Forbidden(f"The token lacks the scope {by.scope}; nothing was changed.")
-    return None
-
-
-def init_app(app: Flask) -> None:
-    """Check tokens in every write."""
-    witnesses(app).append(witness)

@@ -13,12 +13,16 @@ from datetime import timedelta
 from typing import Any
 
 import click
+import psycopg2
 from flask.cli import AppGroup, ScriptInfo
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..database import Author, unavailable
+from ..database import Author, in_the_way
+from ..deadline import patient
 from ..errors import DatabaseUnavailable, DomainError, InvalidInput, one_line
 from ..extensions import db
+from ..failures import explain_in_full, unavailable
 from ..history.service import checked_reason
 from ..live.clock import differing, unix_time
 from ..live.loader import read
@@ -40,9 +44,8 @@ class Command(click.Command):
 
 def name_default_file(ctx: click.Context) -> None:
     """Say on stderr which file is worked on, where nobody has chosen a database."""
-    config = ctx.ensure_object(ScriptInfo).load_app().config
-    url = config["SQLALCHEMY_DATABASE_URI"]
-    if config["DATABASE_IS_DEFAULT"] and not lacks_file(url):
+    url = _url(ctx)
+    if ctx.ensure_object(ScriptInfo).load_app().config["DATABASE_IS_DEFAULT"] and not lacks_file(url):
         click.echo(f"DATABASE_URL is not set: working on the SQLite file {url.database}", err=True)
 
 
@@ -54,19 +57,25 @@ class Group(AppGroup):
     def invoke(self, ctx: click.Context) -> Any:
         if sys.stderr.isatty():  # the one line of a command's own says what it did
             logging.getLogger("dop_be").setLevel(logging.WARNING)
+        waiting = patient.set(True)
         try:
             return super().invoke(ctx)
         except InvalidInput as error:
             raise Failure("; ".join(_lines(error))) from error
         except DomainError as error:
-            raise Failure(error.detail) from error
-        except SQLAlchemyError as error:
-            raise Failure(unavailable(error).detail) from error
+            raise Failure(explain_in_full(error, _url(ctx))) from error
+        except (SQLAlchemyError, psycopg2.Error, UnicodeDecodeError) as error:
+            with ctx.ensure_object(ScriptInfo).load_app().app_context():
+                who = in_the_way(db.engine, error)
+            told = unavailable(error, who)  # which logs the server's own words
+            raise Failure(told.detail if who else explain_in_full(error, _url(ctx))) from error
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:  # code 1 is for "in maintenance"
             logger.debug("the command failed", exc_info=True)
             raise Failure(f"{type(error).__name__}: {one_line(error)}") from error
+        finally:
+            patient.reset(waiting)
 
 
 class Duration(click.ParamType[timedelta]):
@@ -137,6 +146,11 @@ def current_state() -> tuple[Snapshot, float]:
     if difference := differing(offset):
         click.echo(difference, err=True)
     return reading.snapshot, unix_time(offset)
+
+
+def _url(ctx: click.Context) -> URL:
+    url: URL = ctx.ensure_object(ScriptInfo).load_app().config["SQLALCHEMY_DATABASE_URI"]
+    return url
 
 
 def _lines(error: InvalidInput) -> list[str]:

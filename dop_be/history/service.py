@@ -14,7 +14,8 @@ from sqlalchemy import Select, and_, case, delete, func, insert, literal, not_, 
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import Session
 
-from ..database import Author, author, now, reading, writing
+from ..columns import database_now
+from ..database import Author, ask, author, first, writing
 from ..errors import InvalidInput
 from ..extensions import db
 from ..fields import Digits, StrictString, timestamp
@@ -64,7 +65,7 @@ def record(session: Session, kind: str, changed: Iterable[Sides], **settings: An
     """
     if session.get_bind().dialect.name != "sqlite":
         return
-    by, first = author(session), (session.scalar(select(func.max(Change.id))) or 0) + 1  # there is one writer at a time
+    by, newest = author(session), session.scalar(select(func.max(Change.id))) or 0  # there is one writer at a time
     same = {
         "kind": kind,
         "changed_at": datetime.now(UTC),
@@ -79,7 +80,9 @@ def record(session: Session, kind: str, changed: Iterable[Sides], **settings: An
         if (said := differences(before or {}, after or {})) or before is None or after is None
     ]
     if entries:
-        session.execute(insert(Change), [{"id": first + place, **entry, **same} for place, entry in enumerate(entries)])
+        session.execute(
+            insert(Change), [{"id": newest + place, **entry, **same} for place, entry in enumerate(entries, 1)]
+        )
         raise_version(session)
 
 
@@ -108,8 +111,7 @@ def page(
     wanted = [column == value for column, value in given.items() if value is not None]
     wanted += [] if before is None else [Change.id < before]
     query = select(*COLUMNS).where(*wanted).order_by(Change.id.desc()).limit(limit + 1)
-    with reading(db.engine) as connection:
-        rows = connection.execute(query).mappings().all()
+    rows = ask(db.engine, query).mappings().all()
     return rows[:limit], rows[limit - 1]["id"] if len(rows) > limit else None
 
 
@@ -154,7 +156,7 @@ def prune(before: datetime, by: Author) -> int:
     total, deleted = 0, BATCH
     while deleted == BATCH:
         with writing(by) as session:
-            if before > now(session):
+            if before > first(session, select(database_now())).scalar_one():
                 raise InvalidInput({"before": ["Expected a date that has passed."]})
             deleted = _prune(session, before)
         total += deleted

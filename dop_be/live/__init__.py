@@ -8,12 +8,15 @@ from collections.abc import Callable
 from flask import Config, Flask, current_app
 from sqlalchemy.orm import Session
 
-from ..database import witnesses
+from ..access.service import recheck
+from ..database import author, witnesses
+from ..engines import watching_engine
 from ..errors import SettingsMissing
 from ..extensions import db
-from .loader import look, understand
-from .state import Live, Status
+from .loader import look, look_at_tokens, understand
+from .state import Live
 from .state_file import StateFile
+from .status import Status
 
 __all__ = ["Live", "Status", "live"]
 # Said where SQL has stored what Python cannot hold. The write that came upon it has done nothing wrong.
@@ -28,7 +31,7 @@ def live(app: Flask | None = None) -> Live:
 
 
 def witness(session: Session) -> Callable[[], None] | None:
-    """Read the state that a transaction is about to commit, so that this process serves it at once.
+    """Read the state that a transaction is about to commit: it must allow its writer, and is served at once.
 
     It is read before the commit, within its time limit, so that nothing can fail between the two, and made a snapshot
     of afterwards, when nobody waits for its locks. It is what will be committed: a change has locked the row of
@@ -36,18 +39,22 @@ def witness(session: Session) -> Callable[[], None] | None:
 
     Raises:
         SettingsMissing: there is no state any more; the transaction is undone.
+        Unauthorized, Forbidden: the writer's token does not allow it any more, likewise.
     """
-    state = live()
-    if state.snapshot is None:
+    state, by = live(), author(session)
+    if state.snapshot is None and by.token is None:
         return None
     began = state.begin()
     try:
         found = look(session.connection())
     except (ValueError, OverflowError):
         logger.exception(UNREADABLE)
+        recheck(by, *look_at_tokens(session.connection()))
         return None
     if found.settings is None:
         raise SettingsMissing("The row of system_settings or live_state is missing; nothing was changed.")
+    assert found.now is not None
+    recheck(by, found.tokens, found.now)
 
     def take() -> None:
         try:
@@ -68,6 +75,9 @@ def _file(config: Config) -> StateFile | None:
 
 def init_app(app: Flask) -> None:
     """Make the live state, which starts no thread yet, and look at every write."""
+    urls = [app.config["LISTEN_DATABASE_URI"], app.config["SQLALCHEMY_DATABASE_URI"]]
+    engines = [watching_engine(url, app.config["DATABASE_CONNECT_TIMEOUT"]) for url in dict.fromkeys(urls)]
+    watching, fallback = engines[0], engines[-1] if len(engines) > 1 else None
     with app.app_context():
-        app.extensions["live"] = Live(db.engine, app.config["LISTEN_DATABASE_URI"], _file(app.config))
+        app.extensions["live"] = Live(db.engine, watching, fallback, _file(app.config))
     witnesses(app).append(witness)

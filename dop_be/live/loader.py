@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -13,13 +14,14 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
+    Float,
     MetaData,
     String,
     Table,
+    func,
     inspect,
     literal_column,
     select,
-    text,
     true,
 )
 from sqlalchemy.exc import DBAPIError
@@ -29,12 +31,14 @@ from sqlalchemy.sql.functions import FunctionElement
 from ..access import tokens
 from ..access.models import NOT_REVOKED, ApiToken
 from ..columns import database_now, rows
-from ..database import lacks_schema, reading
+from ..database import reading
+from ..deadline import time_limit
+from ..failures import lacks_schema
+from ..history.model import Change
 from ..maintenance.models import WINDOWS
 from ..maintenance.schedule import Window, is_sound
 from ..settings.models import SHOWN, SystemSettings
 from ..version import LiveState
-from .last_state import Identity
 from .snapshot import Mark, Snapshot, build
 
 
@@ -60,30 +64,41 @@ ALEMBIC_REVISION = select(ALEMBIC_VERSION.c.version_num).limit(literal_column("1
 TOKENS = select(
     ApiToken.id, ApiToken.name, ApiToken.digest, ApiToken.scopes, ApiToken.created_at, ApiToken.expires_at
 ).where(NOT_REVOKED)
-# The columns are those of Mark. Without a settings row there is none: nothing can be loaded.
-MARK = select(LiveState.version, ALEMBIC_REVISION, SystemSettings.revision, row_version()).select_from(
-    LiveState.__table__.join(SystemSettings.__table__, true())
-)
-# One statement: one view of the database, and one round trip. The row is there also where there are no settings.
-STATE = select(
-    database_now(), LiveState.version, ALEMBIC_REVISION, row_version(), rows(TOKENS), rows(WINDOWS), *SHOWN
-).select_from(LiveState.__table__.outerjoin(SystemSettings.__table__, true()))
-# The checkpoint's timeline is the old one for some time after a promotion.
-IDENTITY = text("""
-SELECT (pg_control_system()).system_identifier, CASE WHEN pg_is_in_recovery()
-    THEN greatest((pg_control_checkpoint()).timeline_id, (SELECT max(received_tli) FROM pg_stat_wal_receiver))
-    ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer END
-""")
 NAMES = [column.key for column in SHOWN]
 
 logger = logging.getLogger(__name__)
+
+
+class replay_lag(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function it is
+    """How many seconds a replica is behind its primary, as far as it can tell; null on a primary."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(replay_lag, "postgresql")
+def _replay_lag_postgresql(element: replay_lag, compiler: Any, **kw: Any) -> str:
+    # While nothing happens on the primary the last transaction is old, and the replica is not behind: it has replayed
+    # all that it received, and something receives. (PostgreSQL, "Recovery Information Functions")
+    return """CASE WHEN pg_is_in_recovery() THEN CASE
+        WHEN pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn()
+            AND (SELECT pid IS NOT NULL FROM pg_stat_get_wal_receiver()) THEN 0
+        ELSE greatest(0, extract(epoch FROM
+            clock_timestamp() - coalesce(pg_last_xact_replay_timestamp(), pg_postmaster_start_time())))
+        END END::double precision"""
+
+
+@compiles(replay_lag, "sqlite")
+def _replay_lag_sqlite(element: replay_lag, compiler: Any, **kw: Any) -> str:
+    return "NULL"
 
 
 @dataclass(frozen=True)
 class Found:
     """The state as it came from the database, not yet made a snapshot of.
 
-    `settings` is None where their row is missing; `clock_offset` is that of `Reading`.
+    `settings` is None where their row is missing; `now` is the time on the database's clock, and the last three are
+    those of `Reading`.
     """
 
     alembic_revision: str | None
@@ -92,7 +107,10 @@ class Found:
     row: str | None = None
     tokens: Sequence[Mapping[str, Any]] = ()
     windows: Sequence[Mapping[str, Any]] = ()
+    now: datetime | None = None
     clock_offset: float | None = None
+    last_change: int | None = None
+    lag: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,11 +118,16 @@ class Reading:
     """What one look at the database found; `snapshot` is None where the settings row, or its table, is not there.
 
     `clock_offset` is how many seconds the database's clock is ahead of this host's, at least; None: it did not say.
+    `last_change` is the id of the newest entry of the history, `lag` how many seconds a replica is behind its primary,
+    None on a primary; `fault` what is missing of the schema.
     """
 
     alembic_revision: str | None
     snapshot: Snapshot | None
     clock_offset: float | None = None
+    last_change: int | None = None
+    lag: float | None = None
+    fault: BaseException | None = None
 
 
 def read(engine: Engine) -> Reading:
@@ -113,13 +136,19 @@ def read(engine: Engine) -> Reading:
     Raises:
         sqlalchemy.exc.SQLAlchemyError: it does not answer.
     """
-    try:
-        with reading(engine) as connection:
+    with reading(engine) as connection:
+        return read_through(connection)
+
+
+def read_through(connection: Connection) -> Reading:
+    """Look at the database once, through a reader's connection; raises as `read` does."""
+    with time_limit():
+        try:
             found = look(connection)
-    except DBAPIError as error:
-        if not lacks_schema(error):
-            raise
-        return Reading(alembic_revision(engine), None)
+        except DBAPIError as error:
+            if not lacks_schema(error):
+                raise
+            return Reading(alembic_revision(connection), None, fault=error)
     return understand(found)
 
 
@@ -130,12 +159,19 @@ def look(connection: Connection) -> Found:
     answered_at = time.time()
     if state is None:
         return Found(connection.scalar(select(ALEMBIC_REVISION)))
-    clock, version, alembic, row, known, windows, *values = state
+    clock, version, alembic, row, known, windows, last_change, lag, *values = state
     # The database looked at its clock some time between the two; what they leave open is no difference.
     offset = min(0.0, clock.timestamp() - asked_at) + max(0.0, clock.timestamp() - answered_at)
     settings = dict(zip(NAMES, values, strict=True))
     present = settings if settings["id"] is not None else None
-    return Found(alembic, present, version, row, known, windows, round(offset, 3) + 0.0)  # no -0.0
+    measured = round(offset, 3) + 0.0  # no -0.0
+    return Found(alembic, present, version, row, known, windows, clock, measured, last_change, lag)
+
+
+def look_at_tokens(connection: Connection) -> tuple[Sequence[Mapping[str, Any]], datetime]:
+    """Read the tokens alone, and the time on the database's clock, where the whole state cannot be read."""
+    known, now = connection.execute(select(rows(TOKENS), database_now())).one()
+    return known, now
 
 
 def understand(found: Found) -> Reading:
@@ -145,54 +181,49 @@ def understand(found: Found) -> Reading:
         ValueError, OverflowError: SQL left what Python cannot hold.
     """
     if found.settings is None:
-        return Reading(found.alembic_revision, None, found.clock_offset)
+        return Reading(found.alembic_revision, None, found.clock_offset, found.last_change, found.lag)
     mark = Mark(found.version, found.alembic_revision, found.settings["revision"], found.row)
     windows = [_window(window) for window in found.windows]
     snapshot = build(mark, found.settings, tokens=map(tokens.load, found.tokens), windows=windows)
-    return Reading(found.alembic_revision, snapshot, found.clock_offset)
+    return Reading(found.alembic_revision, snapshot, found.clock_offset, found.last_change, found.lag)
 
 
-def identify(engine: Engine) -> Identity | None:
-    """Return which server answers; None where it does not say so: SQLite, or a function that this role may not call.
-
-    Raises:
-        sqlalchemy.exc.SQLAlchemyError: it does not answer.
-    """
-    if engine.dialect.name == "sqlite":
-        return None
-    try:
-        with reading(engine) as connection:
-            system, timeline = connection.execute(IDENTITY).one()
-    except DBAPIError as error:
-        if error.connection_invalidated or getattr(error.orig, "pgcode", None) is None:
-            raise
-        return None  # it answered: what is not PostgreSQL to the last function can have no identity
-    return Identity(str(system), timeline)
+def read_mark(connection: Connection) -> tuple[Mark | None, float | None]:
+    """Return where the database stands, None where it has no state to load, and the `lag`; raises as `read` does."""
+    with time_limit():
+        try:
+            found = connection.execute(MARK).first()
+        except DBAPIError as error:
+            if not lacks_schema(error):
+                raise
+            found = None
+    return (Mark(*found[:-1]), found[-1]) if found else (None, None)
 
 
-def read_mark(engine: Engine) -> Mark | None:
-    """Return where the database stands, None where it has no state to load; raises as `read` does."""
-    try:
-        with reading(engine) as connection:
-            return as_mark(connection.execute(MARK).all())
-    except DBAPIError as error:
-        if not lacks_schema(error):
-            raise
-    return None
-
-
-def as_mark(found: Sequence[Sequence[Any]]) -> Mark | None:
-    """Return the mark in what MARK selects."""
-    return Mark(*found[0]) if found else None
-
-
-def alembic_revision(engine: Engine) -> str | None:
+def alembic_revision(connection: Connection) -> str | None:
     """Return the Alembic revision that the database is at, None where it was never migrated."""
-    with reading(engine) as connection:
-        if not inspect(connection).has_table(ALEMBIC_VERSION.name):
-            return None
-        revision: str | None = connection.scalar(select(ALEMBIC_REVISION))
-        return revision
+    if not inspect(connection).has_table(ALEMBIC_VERSION.name):
+        return None
+    revision: str | None = connection.scalar(select(ALEMBIC_REVISION))
+    return revision
+
+
+# The columns are those of Mark. Without a settings row there is none: nothing can be loaded.
+MARK = select(LiveState.version, ALEMBIC_REVISION, SystemSettings.revision, row_version(), replay_lag()).select_from(
+    LiveState.__table__.join(SystemSettings.__table__, true())
+)
+# One statement: one view of the database, and one round trip. The row is there also where there are no settings.
+STATE = select(
+    database_now(),
+    LiveState.version,
+    ALEMBIC_REVISION,
+    row_version(),
+    rows(TOKENS),
+    rows(WINDOWS),
+    select(func.max(Change.id)).scalar_subquery(),
+    replay_lag(),
+    *SHOWN,
+).select_from(LiveState.__table__.outerjoin(SystemSettings.__table__, true()))
 
 
 def _window(row: Mapping[str, Any]) -> Window:

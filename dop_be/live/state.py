@@ -6,21 +6,26 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from sqlalchemy import Engine
-from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from ..database import drop_connections
+from ..deadline import Timeout
 from ..errors import one_line
-from .clock import Clock, boot, steady, unix_time
+from ..failures import cause
+from .clock import Clock, boot, steady
 from .keeper import Keeper
-from .last_state import About, Identity, Unusable
-from .loader import Reading, identify, read
+from .last_state import About, Identity
+from .lineage import Lineage
+from .loader import Reading, read, read_through
+from .server import Server
 from .snapshot import Mark, Snapshot
-from .sources import ERRORS
+from .sources import ERRORS, ChangeSource
 from .state_file import StateFile
+from .status import Status
+from .warmer import Warmer
 from .watcher import LAST_WAIT, Watcher
 
 FIRST_READING_SECONDS = 2.0  # how long a starting worker waits for its first snapshot before it serves without one
@@ -32,33 +37,25 @@ Subscriber = Callable[[Snapshot | None, Snapshot], None]
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Status:
-    """What the last look at the database found; `error` is None while it answers, `confirmed_at` is monotonic.
+class Live:
+    """Holds the snapshot that requests read, and keeps it fresh through a watcher once started.
 
-    `clock_offset` is how many seconds the database's clock was ahead of this host's; `source` where the snapshot is
-    from, None while there is none.
+    `watching` makes the watcher's own connection; where that is LISTEN_DATABASE_URL's, `fallback` makes DATABASE_URL's.
     """
 
-    error: str | None = None
-    alembic_revision: str | None = None
-    complete: bool = False  # the settings row is there and readable
-    confirmed_at: float | None = None
-    clock_offset: float | None = None
-    source: Literal["database", "last_state"] | None = None
-
-
-class Live:
-    """Holds the snapshot that requests read, and keeps it fresh through a watcher once started."""
-
-    def __init__(self, engine: Engine, listen_url: URL, file: StateFile | None = None) -> None:
-        self.engine, self.listen_url, self._file = engine, listen_url, file
+    def __init__(
+        self, engine: Engine, watching: Engine, fallback: Engine | None = None, file: StateFile | None = None
+    ) -> None:
+        self.engine, self.watching, self.fallback, self._file = engine, watching, fallback, file
         self.snapshot: Snapshot | None = None
         self.status = Status()
         self._subscribers: list[Subscriber] = []
         self._watcher: Watcher | None = None
         self._keeper: Keeper | None = None
-        # Which server answers, once it was asked, and which one the snapshot is from; it need not say.
+        self._warmer: Warmer | None = None
+        self.lineage = Lineage()
+        self.server: Server | None = None  # the last one that answered
+        # Which database answers, once it was asked, and which one the snapshot is from; it need not say.
         self._answering: tuple[Identity | None] | None = None
         self._identity: tuple[Identity | None] | None = None
         self._starting = threading.Lock()
@@ -79,8 +76,13 @@ class Live:
         with self._starting:
             if self._watcher is None or not self._watcher.is_alive():
                 self._stopping = False
+                if self._file is not None:
+                    self.lineage.remember(self._file.identity())
                 self._watcher = Watcher(self)
                 self._watcher.start()
+                if self.engine.dialect.name != "sqlite":
+                    self._warmer = Warmer(self.engine)
+                    self._warmer.start()
                 if self._file is not None and (self._keeper is None or not self._keeper.is_alive()):
                     self._keeper = Keeper(self._file, self._to_keep)
                     self._keeper.start()
@@ -94,9 +96,11 @@ class Live:
             self._stopping = True  # what the watcher is asking is cut off, and that is no news
             if self._watcher is not None:
                 self._watcher.stop()
+            if self._warmer is not None:
+                self._warmer.stop()
             if self._keeper is not None:
                 self._keeper.stop(LAST_WAIT)
-            self._watcher = self._keeper = None
+            self._watcher = self._keeper = self._warmer = None
         self.engine.dispose()
 
     @property
@@ -109,34 +113,48 @@ class Live:
         """What the snapshot was loaded for; None where the last look found no complete state."""
         return self.snapshot.mark if self.snapshot is not None and self.status.complete else None
 
-    def refresh(self) -> bool:
-        """Look at the database and take what it says; whether that was a complete state. `status` keeps failures."""
+    def refresh(self, source: ChangeSource | None = None) -> bool:
+        """Look at the database and take what it says; whether that was a complete state. `status` keeps failures.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the source's own connection is lost.
+        """
         began = self.begin()
+        through = source.connection if source is not None else None
         try:
-            reading = read(self.engine)
+            reading = read(self.engine) if through is None else read_through(through)
         except SQLAlchemyError as error:
-            self.lose(error)
+            if through is not None and through.invalidated:
+                raise
+            self._fail(error)
             return False
         self.take(reading, began)
         return reading.snapshot is not None
 
-    def confirm(self) -> None:
-        """Note that the database was just asked, and that the snapshot is what it says."""
+    def confirm(self, lag: float | None = None) -> None:
+        """Note that the database was just asked, and that the snapshot is what it says; a replica may be late."""
         with self._swapping:
-            self.status = replace(self.status, error=None, confirmed_at=time.monotonic())
+            self.status = replace(self.status, error=None, confirmed_at=time.monotonic() - (lag or 0.0), lag=lag)
         if self.snapshot is not None:
             self.snapshot.timeline.prepare(self.now())
 
     def lose(self, error: Exception) -> None:
-        """Note that the database does not answer; the snapshot stays. Log it once, and a fault of our own in full."""
-        reason = one_line(error)
+        """Note that the connection to the database is lost, or cannot be had; the snapshot stays."""
+        self._fail(error)
+        with self._swapping:
+            self._answering = None
+        if isinstance(cause(error), Timeout):  # a server that is silent may have a successor
+            for engine in filter(None, (self.engine, self.watching, self.fallback)):
+                drop_connections(engine)
+
+    def _fail(self, error: Exception) -> None:
+        """Note that the database does not answer. Log it once, and a fault of our own in full."""
         if self.status.error is None and not self._stopping:
             fault = None if isinstance(error, ERRORS) else error
             said = UNREACHED if self.snapshot is None else LOST
-            logger.warning("%s: %s", said, reason, exc_info=fault)
+            logger.warning("%s: %s", said, one_line(error), exc_info=fault)
         with self._swapping:
-            self.status = replace(self.status, error=reason)
-            self._answering = None
+            self.status = replace(self.status, error=error)
             self._expire()
         if self.snapshot is not None:
             self.snapshot.timeline.prepare(self.now())
@@ -149,11 +167,15 @@ class Live:
             self.snapshot, self.status = None, replace(self.status, confirmed_at=None, source=None)
             logger.warning("the last state is older than STATE_MAX_AGE and no longer in force")
 
-    def identify(self) -> None:
-        """Note which server answers, before the first look at it."""
-        identity = identify(self.engine)
+    def follow(self, source: ChangeSource) -> None:
+        """Note which server answers, before the first look at it, and have a connection to it ready for writes."""
+        self.server = source.server
+        identity = source.server.identity if source.server else None
+        self.lineage.follow(source.name, identity)
         with self._swapping:
             self._answering = (identity,)
+        if self._warmer is not None:
+            self._warmer.warm()
 
     @property
     def unkept(self) -> str | None:
@@ -182,18 +204,21 @@ class Live:
                 source = "database" if snapshot is not None else was.source
                 offset = was.clock_offset if reading.clock_offset is None else reading.clock_offset
                 # A last state is not confirmed by a database that has none.
-                confirmed_at = was.confirmed_at if source == "last_state" else time.monotonic()
+                confirmed_at = was.confirmed_at if source == "last_state" else time.monotonic() - (reading.lag or 0.0)
                 complete, revision = snapshot is not None, reading.alembic_revision
-                self.status = Status(None, revision, complete, confirmed_at, offset, source)
+                self.status = Status(None, revision, complete, confirmed_at, offset, source, reading.lag, reading.fault)
                 if reading.clock_offset is not None:
                     self.clock.measure(reading.clock_offset)
                 self._identity = self._answering
                 self._expire()
             self._looked.set()
+            if swapped or (snapshot is None and reading.last_change is not None):  # an older reading knows less
+                self.lineage.see(reading.last_change)
             if was.error is not None:
                 logger.info("the database answers again")
             if snapshot is None and (was.complete or was.confirmed_at is None):
-                logger.warning("the database has no settings row that this release can read")
+                why = f": {one_line(reading.fault)}" if reading.fault else ""
+                logger.warning("the database has no settings row that this release can read%s", why)
             if swapped and snapshot is not None:
                 self._tell(before, snapshot)
 
@@ -219,18 +244,9 @@ class Live:
 
     def _take_last_state(self, file: StateFile) -> None:
         """Put the last state of this machine in force, where the database has not answered."""
-        try:
-            found = file.read()
-            if found is not None:
-                snapshot, kept = found
-                snapshot.at(unix_time(kept.offset()))  # as in `take`
-        except Exception as error:  # noqa: BLE001 - whatever is in the file, it must not keep a worker from starting
-            reason = error if isinstance(error, Unusable) else f"does not fit this release: {error!r}"
-            logger.warning("the last state %s is not used, since it %s", file.path, reason)
+        if (found := file.read_or_warn()) is None:
             return
-        if found is None:
-            logger.warning("there is no last state: %s does not exist", file.path)
-            return
+        snapshot, kept = found
         age, offset = max(0.0, kept.age()), round(kept.offset(), 3) + 0.0
         with self._telling:
             with self._swapping:

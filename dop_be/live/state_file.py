@@ -16,7 +16,8 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from .last_state import IN_USE_SECONDS, About, Unusable, read_about, read_rows, write
+from .clock import unix_time
+from .last_state import IN_USE_SECONDS, About, Identity, Unusable, read_about, read_rows, write
 from .migrated import compare
 from .snapshot import Snapshot
 
@@ -52,6 +53,27 @@ class StateFile:
         if (age := about.age()) > self.max_age:
             raise Unusable(f"was last confirmed {age:.0f} s ago, longer than STATE_MAX_AGE")
         return read_rows(about.mark, lines[1]), about
+
+    def read_or_warn(self) -> tuple[Snapshot, About] | None:
+        """Return the same, its windows evaluated; log it where there is nothing that can be used."""
+        try:
+            found = self.read()
+            if found is not None:
+                snapshot, about = found
+                snapshot.at(unix_time(about.offset()))  # here, and not in the next request
+                return found
+            logger.warning("there is no last state: %s does not exist", self.path)
+        except Exception as error:  # noqa: BLE001 - whatever is in the file, it must not keep a worker from starting
+            reason = error if isinstance(error, Unusable) else f"does not fit this release: {error!r}"
+            logger.warning("the last state %s is not used, since it %s", self.path, reason)
+        return None
+
+    def identity(self) -> Identity | None:
+        """Return which server the file's state is from; None where there is none of this database."""
+        with suppress(Unusable, OSError):
+            kept = self._kept()
+            return kept.identity if kept is not None and kept.database == self.database else None
+        return None
 
     def write(self, snapshot: Snapshot, about: About) -> bool:
         """Put a state into the file, unless it has a better one; whether it was written.

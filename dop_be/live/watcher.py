@@ -9,12 +9,12 @@ from contextlib import closing
 from typing import Protocol
 
 from sqlalchemy import Engine
-from sqlalchemy.engine import URL
 
-from ..deadline import interrupt
+from ..deadline import interrupt, patient
 from .clock import Clock
+from .listener import DEAF, POLL_SECONDS, REPLICA, open_source
 from .snapshot import Mark
-from .sources import POLL_SECONDS, ChangeSource, Poll, Reopen, Wake, open_source
+from .sources import ChangeSource, Reopen, Wake
 
 CONFIRM_SECONDS = 2.0  # the database is asked this often even while LISTEN looks well
 RETRY_SECONDS = 0.5  # after a reading that failed while the source stands
@@ -28,14 +28,15 @@ class Followed(Protocol):
     """What a watcher keeps fresh: `state.Live`, which says what each is for."""
 
     engine: Engine
-    listen_url: URL
+    watching: Engine
+    fallback: Engine | None
     clock: Clock
 
     @property
     def mark(self) -> Mark | None: ...
-    def identify(self) -> None: ...
-    def refresh(self) -> bool: ...
-    def confirm(self) -> None: ...
+    def follow(self, source: ChangeSource) -> None: ...
+    def refresh(self, source: ChangeSource) -> bool: ...
+    def confirm(self, lag: float | None) -> None: ...
     def lose(self, error: Exception) -> None: ...
 
 
@@ -47,14 +48,16 @@ class Watcher(threading.Thread):
         self._live = live
         self._wake = Wake()
         self._delay = FIRST_DELAY
-        self._polling = False
+        self._told: str | None = None
 
     def run(self) -> None:
         """Watch until `stop`."""
         interrupt.set(self._wake.fileno())
+        patient.set(True)
         while not self._wake.is_set:
             try:
-                with closing(open_source(self._live.engine, self._live.listen_url, self._wake)) as source:
+                live = self._live
+                with closing(open_source(live.engine, live.watching, live.fallback, self._wake)) as source:
                     self._follow(source)
             except Reopen:
                 pass
@@ -79,24 +82,26 @@ class Watcher(threading.Thread):
             logger.exception("the watcher failed, and goes on")
 
     def _follow(self, source: ChangeSource) -> None:
-        self._warn(source)
-        self._live.identify()
-        fresh = not self._wake.is_set and self._live.refresh()
+        self._warn(source.deaf)
+        self._live.follow(source)
+        fresh = not self._wake.is_set and self._live.refresh(source)
         while not self._wake.is_set:
             changed = source.wait(CONFIRM_SECONDS if fresh else RETRY_SECONDS, self._live.mark)
             if changed or not fresh or self._live.clock.is_due:
-                fresh = self._live.refresh()
+                fresh = self._live.refresh(source)
             else:
-                self._live.confirm()
+                self._live.confirm(source.lag)
             if fresh:
                 self._delay = FIRST_DELAY
 
-    def _warn(self, source: ChangeSource) -> None:
+    def _warn(self, deaf: str | None) -> None:
         """Log it once that LISTEN does not work."""
-        if isinstance(source, Poll) and not self._polling:
-            logger.warning(
-                "LISTEN does not work, polling every %s s instead; set LISTEN_DATABASE_URL to a direct connection: %s",
-                POLL_SECONDS,
-                source.reason,
+        if deaf is not None and deaf != self._told:
+            advice = "; set LISTEN_DATABASE_URL to a direct connection" if deaf == DEAF else ""
+            said = (
+                "polling every %s s, since %s%s"
+                if deaf == REPLICA
+                else ("LISTEN does not work, polling every %s s instead: %s%s")
             )
-        self._polling = isinstance(source, Poll)
+            logger.warning(said, POLL_SECONDS, deaf, advice)
+        self._told = deaf

@@ -13,9 +13,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from .. import deadline
 from ..columns import database_now, rows
-from ..database import Author, reading, unavailable, writing
+from ..database import Author, ask, writing
 from ..extensions import db
+from ..failures import unavailable
 from ..settings import service as settings
 from ..settings.service import Values
 from ..version import LiveState
@@ -25,15 +27,15 @@ from .schedule import MOST_WINDOWS, Expanded, Occurrence, Window, expand_all, mi
 T = TypeVar("T")
 TRIES = 3  # to take the lock before anything has changed again
 A_SECOND = 1_000  # windows, which a write may take longer; SQL may have planned thousands
-# In one row, which is there also where the database has no version.
-SEEN = select(database_now(), select(LiveState.version).scalar_subquery())
+FACTS = (database_now(), select(LiveState.version).scalar_subquery())
+FEW = rows(WINDOWS.limit(MOST_WINDOWS + 1))
 
 
 @dataclass(frozen=True)
 class Known:
     """The windows at a version of the database, expanded.
 
-    `now` is the time on its clock, `took` the seconds that it took to answer.
+    `now` is the time on its clock, `took` the seconds that it took to answer and that the write has less.
     """
 
     version: int | None
@@ -64,46 +66,51 @@ def look() -> Known:
     """
     began = time.monotonic()
     try:
-        with reading(db.engine) as connection:
-            found = connection.execute(SEEN.add_columns(rows(WINDOWS))).one()
+        found = ask(db.engine, select(*FACTS, rows(WINDOWS))).one()
     except SQLAlchemyError as error:
         raise unavailable(error) from error
-    return _known(time.monotonic() - began, *found)
+    return _known(_counted(time.monotonic() - began), *tuple(found))
+
+
+def _counted(took: float) -> float:
+    """Return how much of it the write has less: no round trips, and nothing where connecting may take its time."""
+    travel = deadline.ROUND_TRIPS * deadline.round_trip.seconds
+    return 0.0 if deadline.patient.get() else max(0.0, took - travel)
 
 
 def behind_lock(by: Author, change: Callable[[Session, Values, Known], T], seen: Known | None = None) -> T:
     """Run one write behind the lock of the settings, which it gets with the windows as they are then.
 
-    They were expanded before, in `seen` if that is given. Where something was changed in between, it begins anew, so
-    that nobody waits for that; a few windows are expanded behind the lock.
+    A few windows are read along with the lock, and expanded behind it. Many were expanded before, in `seen` if that is
+    given; where something was changed in between, it begins anew, so that nobody waits for that.
 
     Raises:
         SettingsMissing, DatabaseUnavailable: nothing was changed.
     """
     for left in reversed(range(TRIES)):
-        seen = seen or look()
-        longer = len(seen.windows) // A_SECOND - seen.took
+        longer = len(seen.windows) // A_SECOND - seen.took if seen else 0
         try:
             with writing(by, longer=longer) as session:
-                before = settings.locked_row(session)
-                return change(session, before, _still(session, seen, patient=left > 0))
+                return change(session, *_locked(session, seen, patient=left > 0))
         except Moved:
-            seen = None
+            seen = look()
     raise AssertionError("the last try does not give up")
 
 
-def _still(session: Session, seen: Known, *, patient: bool) -> Known:
-    """Return the windows that were seen, or as they are by now. The time is taken behind the lock.
+def _locked(session: Session, seen: Known | None, *, patient: bool) -> tuple[Values, Known]:
+    """Lock the settings, and return them with the windows as they are by now. The time is taken behind the lock.
 
     Raises:
-        Moved: they have to be expanded anew, many of them, and the lock can be taken once more.
+        Moved: many windows have to be expanded anew, and the lock can be taken once more.
     """
-    now, version = session.execute(SEEN).one()
-    if version == seen.version and midnight(now) == seen.expanded.day:
-        return replace(seen, now=now)
-    if patient and len(seen.windows) > MOST_WINDOWS:
+    before, (now, version, *few) = settings.locked_row(session, *FACTS, *([] if seen else [FEW]))
+    if seen and version == seen.version and midnight(now) == seen.expanded.day:
+        return before, replace(seen, now=now)
+    if few and len(few[0]) <= MOST_WINDOWS:
+        return before, _known(0.0, now, version, few[0])
+    if patient and (seen is None or len(seen.windows) > MOST_WINDOWS):
         raise Moved
-    return _known(0.0, *session.execute(SEEN.add_columns(rows(WINDOWS))).one())
+    return before, _known(0.0, now, version, session.execute(select(rows(WINDOWS))).scalar_one())
 
 
 def _known(took: float, now: datetime, version: int | None, found: Iterable[Mapping[str, Any]]) -> Known:

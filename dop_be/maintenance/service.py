@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from sqlalchemy.orm import Session
 
-from ..columns import database_now
-from ..database import Author, now, writing
+from ..columns import database_now, rows
+from ..database import Author, writing
 from ..errors import InvalidInput, NotFound, RevisionConflict
 from ..fields import timestamp
 from ..history import service as history
@@ -155,14 +155,13 @@ def cancel(by: Author, identifier: uuid.UUID) -> tuple[Window | None, datetime]:
         SettingsMissing, DatabaseUnavailable: nothing was changed.
     """
     with writing(by) as session:
-        settings.locked_row(session)
-        row = session.execute(WINDOWS.add_columns(database_now().label("now")).where(TABLE.c.id == identifier)).first()
-        if row is None:
+        found = rows(WINDOWS.where(TABLE.c.id == identifier))
+        _, (moment, windows) = settings.locked_row(session, database_now(), found)
+        if not windows:
             if history.knows(session, "window", str(identifier)):
-                return None, now(session)
+                return None, moment
             raise NotFound(f"There is no window {identifier}.")
-        *values, moment = row
-        window = Window(*values)
+        window = Window(**windows[0])
         stored.delete(session, [window])
     _log("cancelled", by, window)
     return window, moment

@@ -11,23 +11,25 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy.orm import Session
 
+from ..database import along
+from ..extensions import Base
 from ..fields import with_timestamps
 from ..history import service as history
 from .models import MaintenanceWindow
 from .schedule import Occurrence, Window
 
-TABLE = MaintenanceWindow.__table__
+TABLE = Base.metadata.tables[MaintenanceWindow.__tablename__]
 
 
 def add(session: Session, window: Window) -> None:
     """Store a new window."""
-    session.execute(sqlalchemy.insert(MaintenanceWindow).values(asdict(window)))
+    along(session, sqlalchemy.insert(TABLE).values(asdict(window)))
     _record(session, [(None, window)])
 
 
 def change(session: Session, before: Window, after: Window) -> None:
     """Store a window in the place of itself."""
-    session.execute(sqlalchemy.update(MaintenanceWindow).where(TABLE.c.id == before.id).values(asdict(after)))
+    along(session, sqlalchemy.update(TABLE).where(TABLE.c.id == before.id).values(asdict(after)))
     _record(session, [(before, after)])
 
 
@@ -37,7 +39,7 @@ def end(session: Session, ended: Sequence[Occurrence], now: datetime) -> None:
     delete(session, [found.window for found in ended if becomes[found.window.id] is None])
     recurring = [identifier for identifier, window in becomes.items() if window is not None]
     if recurring:
-        session.execute(sqlalchemy.update(MaintenanceWindow).where(TABLE.c.id.in_(recurring)).values(ended_at=now))
+        along(session, sqlalchemy.update(TABLE).where(TABLE.c.id.in_(recurring)).values(ended_at=now))
     _record(session, [(found.window, becomes[found.window.id]) for found in ended if becomes[found.window.id]])
 
 
@@ -50,7 +52,7 @@ def after(ended: Iterable[Occurrence], now: datetime) -> dict[uuid.UUID, Window 
 def delete(session: Session, windows: Collection[Window]) -> None:
     """Delete windows."""
     if windows:
-        session.execute(sqlalchemy.delete(MaintenanceWindow).where(TABLE.c.id.in_([window.id for window in windows])))
+        along(session, sqlalchemy.delete(TABLE).where(TABLE.c.id.in_([window.id for window in windows])))
     _record(session, [(window, None) for window in windows])
 
 

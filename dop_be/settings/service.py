@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import ValidationError
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, literal, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 
-from ..database import Author, author, writing
+from ..database import Author, author, first, writing
 from ..errors import ChangedSince, NotFound, RevisionConflict, SettingsMissing
 from ..fields import parse
 from ..history import service as history
@@ -22,6 +22,8 @@ from .models import SHOWN, SWITCH, WRITABLE, SystemSettings
 from .schemas import FIELDS, SettingsChangeSchema, dump, settings_document
 
 Values = Mapping[str, Any]
+NAMES = [column.key for column in SHOWN]
+LOCK = select(literal(1)).select_from(SystemSettings).with_for_update()
 logger = logging.getLogger(__name__)
 
 
@@ -42,17 +44,17 @@ class Outcome:
         return [column.key for column in WRITABLE if self.before[column.key] != self.after[column.key]]
 
 
-def change(values: Values, by: Author, *, expected: Collection[int] | None = None) -> Outcome:
+def change(values: Values, by: Author, *, expected: Collection[str] | None = None) -> Outcome:
     """Set the named settings, which are checked already; what changes nothing makes no revision.
 
     Raises:
-        RevisionConflict: `expected` is given and does not hold the row's revision.
+        RevisionConflict: `expected` is given, and holds neither the row's revision nor an ETag of one of its views.
         SettingsMissing, InvalidInput, DatabaseUnavailable: nothing was changed.
     """
     return _change(lambda _session, _now: (values, []), by, expected)
 
 
-def restore(revision: int, by: Author, *, expected: Collection[int] | None = None) -> Outcome:
+def restore(revision: int, by: Author, *, expected: Collection[str] | None = None) -> Outcome:
     """Make a new revision with the values of an old one. The switch, and settings that came later, stay as they are.
 
     Raises:
@@ -67,7 +69,7 @@ def restore(revision: int, by: Author, *, expected: Collection[int] | None = Non
     return _change(wanted, by, expected)
 
 
-def undo(revision: int, by: Author, *, expected: Collection[int] | None = None) -> Outcome:
+def undo(revision: int, by: Author, *, expected: Collection[str] | None = None) -> Outcome:
     """Make a new revision without what one revision changed; the switch stays as it is.
 
     Raises:
@@ -123,29 +125,39 @@ def _checked(recorded: Values) -> tuple[Values, list[str]]:
 
 
 def _change(
-    wanted: Callable[[Session, Values], tuple[Values, list[str]]], by: Author, expected: Collection[int] | None
+    wanted: Callable[[Session, Values], tuple[Values, list[str]]], by: Author, expected: Collection[str] | None
 ) -> Outcome:
     with writing(by) as session:
-        now = locked_row(session)
-        if expected is not None and now["revision"] not in expected:
-            etag = settings_document(now, private=True).etag
-            raise RevisionConflict(f"The settings are at revision {now['revision']} by now.", etag)
+        now, _ = locked_row(session)
+        if expected is not None:
+            _check(now, expected)
         values, gone = wanted(session, now)
         outcome = Outcome(now, write(session, now, values), gone)
     log(outcome, by)
     return outcome
 
 
-def locked_row(session: Session) -> Values:
+def _check(now: Values, expected: Collection[str]) -> None:
+    """Compare the row with what a client has read: after a lost write the same revision may mean other values."""
+    private, public = (settings_document(now, private=private).etag for private in (True, False))
+    if {str(now["revision"]), private.strip('"'), public.strip('"')}.isdisjoint(expected):
+        raise RevisionConflict(f"Other settings are in force by now, at revision {now['revision']}.", private)
+
+
+def locked_row(session: Session, *more: ColumnElement[Any]) -> tuple[Values, Sequence[Any]]:
     """Lock the row and return it by name; first in every writing transaction, so that writers queue and never deadlock.
+
+    `more` is read behind the lock too, and returned beside it. That is a statement of its own: the one that has waited
+    for the lock sees other tables as they were before.
 
     Raises:
         SettingsMissing: somebody deleted it.
     """
-    row = session.execute(select(*SHOWN).with_for_update()).mappings().first()
+    lock = [] if session.get_bind().dialect.name == "sqlite" else [LOCK]
+    row = first(session, select(*SHOWN, *more), *lock).first()
     if row is None:
         raise SettingsMissing("The row of system_settings is missing; restore it, or insert one.")
-    return dict(row)
+    return dict(zip(NAMES, row[: len(NAMES)], strict=True)), row[len(NAMES) :]
 
 
 def write(session: Session, before: Values, values: Values) -> Values:

@@ -26,7 +26,7 @@ from ..history.service import checked_reason
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-ETAG = re.compile(r"([0-9]{1,18})(-[0-9a-f]{8})?")  # a revision, with or without the digest of the body
+ETAG = re.compile(r"[0-9]{1,18}(-[0-9a-f]{8})?")  # a revision, with or without the digest of the body
 EXPOSED_HEADERS = ["ETag", "Retry-After", "X-Maintenance-Mode", "X-Maintenance-Starts", "X-Request-ID"]
 LONGEST_BODY = 16 * 1024  # bytes
 TOO_LARGE = f"The body may have {LONGEST_BODY} bytes at most."
@@ -94,8 +94,10 @@ def _body() -> bytes:
     return data
 
 
-def expected_revisions() -> frozenset[int] | None:
-    """Return the revisions that If-Match accepts; None for `*`. Weak and foreign tags match nothing (RFC 9110, 13.1.1).
+def expected_revisions() -> frozenset[str] | None:
+    """Return what If-Match accepts: revisions, or whole ETags, without their quotes; None for `*`.
+
+    Weak and foreign tags match nothing (RFC 9110, 13.1.1).
 
     Raises:
         RevisionRequired: there is no If-Match.
@@ -104,8 +106,7 @@ def expected_revisions() -> frozenset[int] | None:
         raise RevisionRequired("Send If-Match with the ETag that was read, or * to overwrite whatever is there.")
     if request.if_match.star_tag:
         return None
-    tags = (ETAG.fullmatch(tag or "") for tag in request.if_match.as_set())
-    return frozenset(int(tag[1]) for tag in tags if tag)
+    return frozenset(tag for tag in request.if_match.as_set() if ETAG.fullmatch(tag or ""))
 
 
 def expected_tags() -> frozenset[str] | None:

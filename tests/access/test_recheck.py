@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -67,3 +69,24 @@ def test_a_token_that_lost_its_scope_writes_nothing_before_the_worker_hears_of_i
 def test_the_bootstrap_token_and_the_command_line_need_no_row(app: Flask, client: FlaskClient) -> None:
     assert client.put("/api/v1/maintenance", json={"active": True}, headers=ADMIN).status_code == 200
     assert app.test_cli_runner().invoke(args=["maintenance", "off"]).exit_code == 0
+
+
+def test_a_state_that_cannot_be_read_lets_no_revoked_token_write(
+    make_app: Callable[..., Flask], sqlite_url: str
+) -> None:
+    """Only an SQLite file takes what Python cannot read; such a state is not put in force, and is no excuse."""
+    app = make_app(sqlite_url)
+    assert app.extensions["live"].refresh()
+    with app.app_context():
+        text, _ = service.create("ci", ["settings:write"], BY)
+    assert app.extensions["live"].refresh()
+    headers = {"Authorization": f"Bearer {text}", "If-Match": "*"}
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute(
+            "INSERT INTO maintenance_windows (id, starts_at, ends_at) VALUES ('no uuid', '2031-01-01', '2031-01-02')"
+        )
+    client = app.test_client()
+    assert client.patch("/api/v1/settings", json={"is_maintain": True}, headers=headers).status_code == 200
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute("UPDATE api_tokens SET revoked_at = '2020-01-01'")
+    assert client.patch("/api/v1/settings", json={"is_maintain": False}, headers=headers).status_code == 401

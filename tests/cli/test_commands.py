@@ -5,8 +5,10 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
+import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskCliRunner
@@ -46,3 +48,13 @@ def test_control_characters_are_shown_escaped(cli: FlaskCliRunner, sql: Callable
     )
     [line] = cli.invoke(args=["tokens", "list"]).output.splitlines()
     assert line.startswith(r"a\nb\x1b[31m  cafecafe")
+
+
+@pytest.mark.limits
+def test_a_command_that_waits_for_a_lock_says_whose_it_is(make_app: Callable[..., Flask], postgresql_url: str) -> None:
+    app = make_app(postgresql_url)
+    with closing(psycopg2.connect(postgresql_url, application_name="psql")) as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLE live_state IN ACCESS EXCLUSIVE MODE")
+        done = app.test_cli_runner().invoke(args=["maintenance", "status"])
+        assert done.exit_code == 2
+        assert f"PostgreSQL process {other.info.backend_pid} of postgres (psql)" in done.output

@@ -122,8 +122,12 @@ def test_a_wrong_clock_is_told(hosts: Hosts, offset: int) -> None:
     ready = hosts.servers[offset].get("/readyz").json()
     assert abs(ready["clock_offset"] + offset) < 1
     [note] = ready["notes"]
-    assert re.match(rf"this host's clock is {abs(offset)}\.\d s {'ahead of' if offset > 0 else 'behind'} the", note)
-    assert note in hosts.flask(offset, "maintenance", "status")
+    # Each measures for itself, and a busy machine takes a moment to ask.
+    for text in (note, hosts.flask(offset, "maintenance", "status")):
+        side = "ahead of" if offset > 0 else "behind"
+        found = re.search(rf"this host's clock is (\d+\.\d) s {side} the database's, whose time counts", text)
+        assert found
+        assert abs(float(found[1]) - abs(offset)) < 1
     assert hosts.servers[0].get("/readyz").json()["notes"] == []
 
 

@@ -397,4 +397,4 @@ def test_undo_looks_through_the_later_entries_once(app: Flask, sql: Sql) -> None
         event.listen(db.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
         assert changed_since(session, 0, ["is_maintain", "maintenance_mode", "maintenance_message"]) == set()
         assert changed_since(session, 0, []) == set()
-    assert len([statement for statement in asked if "FROM changes" in statement]) == 1
+    assert len([statement for statement in asked if "FROM changes \nWHERE changes.kind" in statement]) == 1

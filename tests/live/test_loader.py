@@ -9,11 +9,18 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from dop_be import postgresql
+from dop_be.database import reading as reading_through
+from dop_be.engines import watching_engine
 from dop_be.extensions import db
-from dop_be.live.loader import Reading, identify, read, read_mark
+from dop_be.live.last_state import Identity
+from dop_be.live.loader import read, read_mark
+from dop_be.live.server import find_out
+from dop_be.live.snapshot import Mark
 
 from ..clock import eventually
 from ..postgres import Cluster, execute
@@ -27,6 +34,11 @@ def engine(app: Flask) -> Iterator[Engine]:
         yield db.engine
 
 
+def mark_of(engine: Engine) -> Mark | None:
+    with reading_through(engine) as connection:
+        return read_mark(connection)[0]
+
+
 def test_a_reading_has_the_row_the_version_and_the_alembic_revision(engine: Engine, sql: Sql) -> None:
     [row] = sql("SELECT * FROM system_settings")
     [state] = sql("SELECT * FROM live_state")
@@ -36,7 +48,7 @@ def test_a_reading_has_the_row_the_version_and_the_alembic_revision(engine: Engi
     assert reading.snapshot.version == state["version"]
     assert reading.snapshot.settings["revision"] == row["revision"]
     assert reading.alembic_revision == alembic["version_num"]
-    mark = read_mark(engine)
+    mark = mark_of(engine)
     assert mark == reading.snapshot.mark
     assert mark is not None
     assert (mark.version, mark.alembic_revision) == (state["version"], alembic["version_num"])
@@ -44,11 +56,11 @@ def test_a_reading_has_the_row_the_version_and_the_alembic_revision(engine: Engi
 
 def test_the_mark_follows_a_change_and_an_upgrade(engine: Engine, sql: Sql) -> None:
     """An upgrade may change nothing that raises the version; a worker that waits for it must notice."""
-    marks = [read_mark(engine)]
+    marks = [mark_of(engine)]
     sql("UPDATE live_state SET version = version + 1")
-    marks.append(read_mark(engine))
+    marks.append(mark_of(engine))
     sql("UPDATE alembic_version SET version_num = 'another'")
-    marks.append(read_mark(engine))
+    marks.append(mark_of(engine))
     assert len(set(marks)) == 3
 
 
@@ -60,7 +72,7 @@ def test_without_a_row_there_is_no_snapshot(engine: Engine, sql: Sql, table: str
     sql(f"DELETE FROM {table}")
     assert (found := read(engine)).snapshot is None
     assert found.alembic_revision == alembic["version_num"]
-    assert read_mark(engine) is None
+    assert mark_of(engine) is None
 
 
 @pytest.mark.parametrize("table", ["system_settings", "live_state"])
@@ -69,20 +81,21 @@ def test_without_a_table_there_is_no_snapshot(engine: Engine, sql: Sql, table: s
     sql(f"DROP TABLE {table}")  # as another release's migration might
     assert (found := read(engine)).snapshot is None
     assert found.alembic_revision == alembic["version_num"]
-    assert read_mark(engine) is None
+    assert mark_of(engine) is None
 
 
 def test_an_empty_database_has_no_revision(make_app: Callable[..., Flask], empty_database_url: str) -> None:
     if empty_database_url.startswith("sqlite:///"):
         Path(empty_database_url.removeprefix("sqlite:///")).touch()
     with make_app(empty_database_url).app_context():
-        assert read(db.engine) == Reading(None, None)
-        assert read_mark(db.engine) is None
+        assert read(db.engine).snapshot is None
+        assert read(db.engine).alembic_revision is None
+        assert mark_of(db.engine) is None
 
 
 def test_a_database_that_does_not_answer_is_an_error(make_app: Callable[..., Flask]) -> None:
     with make_app("postgresql://postgres@127.0.0.1:1/none").app_context():
-        for look in (read, read_mark):
+        for look in (read, mark_of):
             with pytest.raises(SQLAlchemyError):
                 look(db.engine)
 
@@ -96,20 +109,23 @@ def test_a_reading_takes_no_lock_that_a_writer_waits_for(engine: Engine, sql: Sq
         assert not reading.snapshot.at(time.time()).maintenance.active
 
 
+def identity(url: str) -> Identity | None:
+    engine = watching_engine(make_url(url).set(drivername=postgresql.NAME), 5)
+    with reading_through(engine) as connection:
+        return find_out(connection).identity
+
+
 def test_a_server_says_which_it_is_and_in_which_life_also_to_an_ordinary_role() -> None:
     cluster = Cluster(restore_command="/bin/false")  # there is no archive to restore from
     try:
         cluster.start()
         execute(cluster.url(), "CREATE ROLE ordinary LOGIN")
-        engine = create_engine(cluster.url(user="ordinary").replace("postgresql://", "postgresql+psycopg2://"))
-        first = identify(engine)
+        first = identity(cluster.url(user="ordinary"))
         cluster.stop()
         cluster.recover()
         cluster.start()
         eventually(60, lambda: execute(cluster.url(), "SELECT pg_is_in_recovery()") == [(False,)])
-        engine.dispose()
-        second = identify(engine)
-        engine.dispose()
+        second = identity(cluster.url(user="ordinary"))
     finally:
         cluster.remove()
     assert first

@@ -25,14 +25,14 @@ class Target:
 
     mark: Mark | None = Mark(1, "head", 1, None)
     clock = SimpleNamespace(is_due=False)
-    engine = listen_url = None
+    engine = watching = fallback = deaf = lag = None
 
     def __init__(self, **trouble: Callable[[], object]) -> None:
         self.calls: list[str] = []
         self.lost: list[Exception] = []
         self._trouble = trouble
 
-    def open(self, _engine: Any, _url: Any, wake: Wake) -> Target:
+    def open(self, _engine: Any, _watching: Any, _fallback: Any, wake: Wake) -> Target:
         self._wake = wake
         self._step("open")
         return self
@@ -44,13 +44,13 @@ class Target:
         self._wake.wait(min(seconds, 0.01))
         return bool(self._step("wait"))
 
-    def identify(self) -> None:
+    def follow(self, _source: Target) -> None:
         """Any server will do."""
 
-    def refresh(self) -> bool:
+    def refresh(self, _source: Target) -> bool:
         return self._step("refresh") is not False
 
-    def confirm(self) -> None:
+    def confirm(self, _lag: float | None) -> None:
         self._step("confirm")
 
     def lose(self, error: Exception) -> None:

@@ -12,6 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
 
 from dop_be.live import Live
+from dop_be.sentences import NOTHING_LISTENS
 from tests.conftest import ADMIN
 from tests.problems import assert_problem
 
@@ -235,4 +236,4 @@ class TestCommandLine:
         for arguments in (["maintenance", "status"], ["maintenance", "off"], ["settings", "set", "is_maintain=true"]):
             result = cli.invoke(args=arguments)
             assert result.exit_code == 2
-            assert result.output == "Error: The database does not answer; nothing is known to have changed.\n"
+            assert result.output == f"Error: {NOTHING_LISTENS}\n"

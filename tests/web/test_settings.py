@@ -160,15 +160,27 @@ class TestPatch:
 
 
 class TestRevision:
-    @pytest.mark.parametrize("form", ['"1"', '"1-00000000"', '"0", "1"', "*"])
-    def test_if_match_compares_the_revision_alone(self, client: FlaskClient, form: str) -> None:
+    @pytest.mark.parametrize("form", ['"1"', '"1-00000000", "1"', '"0", "1"', "*"])
+    def test_if_match_takes_a_revision_without_a_digest(self, client: FlaskClient, form: str) -> None:
         assert patch(client, {"is_maintain": True}, form).status_code == 200
 
     def test_the_tag_of_the_public_view_is_good_for_a_write(self, client: FlaskClient) -> None:
         assert patch(client, {"is_maintain": True}, client.get(URL).headers["ETag"]).status_code == 200
 
     @pytest.mark.parametrize(
-        "form", ['"2"', '"0-00000000"', '"-1"', '"01x"', '"²"', 'W/"1"', "garbage", '""', '"' + "9" * 5000 + '"']
+        "form",
+        [
+            '"2"',
+            '"0-00000000"',
+            '"1-00000000"',
+            '"-1"',
+            '"01x"',
+            '"²"',
+            'W/"1"',
+            "garbage",
+            '""',
+            '"' + "9" * 5000 + '"',
+        ],
     )
     def test_refuses_a_stale_weak_or_malformed_tag_and_tells_the_current_one(
         self, client: FlaskClient, unchanged: Callable[[], bool], form: str

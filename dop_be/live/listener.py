@@ -1,0 +1,254 @@
+"""The watcher's one connection to PostgreSQL, over which it listens, reads and asks; it polls where LISTEN fails."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from typing import Any
+
+from psycopg2 import extensions
+from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from .. import deadline
+from ..database import reading
+from ..deadline import time_limit
+from ..errors import one_line
+from ..failures import cause
+from .loader import read_mark
+from .server import Server, find_out
+from .snapshot import Mark
+from .sources import ChangeSource, Reopen, SQLiteFile, Wake
+
+CHANNEL = "dop_be"
+SELF_TEST_SECONDS = 1.0
+POLL_SECONDS = 0.25  # where LISTEN does not work
+RETRY_LISTEN = 300.0  # seconds after which a polling watcher tries to listen again
+RETRY_DIRECT = 5.0  # the same where LISTEN_DATABASE_URL does not answer
+RETRY_SILENT = 60.0  # the same where it is silent: nothing is seen for the seconds of DATABASE_CONNECT_TIMEOUT
+DEAF = "it hears nothing, as through a transaction pooler"
+REPLICA = "the server is a replica"
+
+
+def open_source(engine: Engine, watching: Engine, fallback: Engine | None, wake: Wake) -> ChangeSource:
+    """Open the right source.
+
+    Args:
+        engine: of the pool, for writes.
+        watching: of the watcher's own connection.
+        fallback: the same to DATABASE_URL, where `watching` leads to LISTEN_DATABASE_URL.
+        wake: ends every wait.
+
+    Raises:
+        one of ERRORS: the database does not answer.
+    """
+    if engine.dialect.name == "sqlite":
+        return SQLiteFile(engine, wake)
+    try:
+        listener = Listener.open(watching, wake, engine)
+    except SQLAlchemyError as error:
+        if fallback is not None:
+            retry = RETRY_SILENT if isinstance(cause(error), deadline.Timeout) else RETRY_DIRECT
+            return Listener.open(fallback, wake, engine, (f"LISTEN_DATABASE_URL: {one_line(error)}", retry))
+        return Pooled.open(engine, wake, error)
+    if fallback is None:
+        return listener
+    try:
+        written = find_out_through(engine)
+    except SQLAlchemyError:
+        return listener.unchecked()
+    except BaseException:
+        listener.close()
+        raise
+    late = listener.server.role == "replica" and written.role == "primary"  # it would undo what a write has shown
+    if not late and listener.server.is_same_database(written):
+        return listener
+    listener.close()
+    said = "LISTEN_DATABASE_URL is a replica" if late else "LISTEN_DATABASE_URL is another database"
+    return Listener.open(fallback, wake, engine, (said, RETRY_LISTEN))
+
+
+def find_out_through(engine: Engine) -> Server:
+    """Return which server DATABASE_URL leads to."""
+    with reading(engine) as connection:
+        return find_out(connection)
+
+
+class Pooled:
+    """Polls through the pool for a while, as where the server has no connection left but those that are open."""
+
+    connection = None
+
+    def __init__(self, engine: Engine, wake: Wake, deaf: str) -> None:
+        self.engine, self._wake, self.deaf = engine, wake, deaf
+        self.lag: float | None = None
+        self.server = find_out_through(engine)
+        self.name = str(self.server)
+        self._until = time.monotonic() + RETRY_DIRECT
+
+    @classmethod
+    def open(cls, engine: Engine, wake: Wake, error: SQLAlchemyError) -> Pooled:
+        """Poll, where the pool has a connection that a new one could not be had beside.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: it has none, or that does not answer either.
+        """
+        pool = engine.pool
+        if not isinstance(pool, QueuePool) or not pool.checkedin():
+            raise error
+        try:
+            return cls(engine, wake, f"no further connection can be had: {one_line(error)}")
+        except SQLAlchemyError:
+            raise error from None
+
+    def wait(self, seconds: float, loaded: Mark | None) -> bool:
+        until = time.monotonic() + seconds
+        while not self._wake.is_set and time.monotonic() < until:
+            if time.monotonic() > self._until:
+                raise Reopen
+            self._wake.wait(POLL_SECONDS)
+            with reading(self.engine) as connection:
+                mark, self.lag = read_mark(connection)
+            if not self._wake.is_set and mark != loaded:
+                return True
+        return False
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+class Listener:
+    """A reader's connection that listens, or polls where that does not work; each wait has an end."""
+
+    server: Server
+    connection: Connection | None
+
+    def __init__(self, engine: Engine, wake: Wake, deaf: str | None, retry: float) -> None:
+        self.engine, self._wake, self.deaf = engine, wake, deaf
+        self.lag: float | None = None
+        self._retry_at, self._checked_at = time.monotonic() + retry, math.inf
+        with time_limit():
+            self._open = engine.connect().execution_options(reading=True, isolation_level="AUTOCOMMIT")
+        self.connection = self._open
+        self._driver: Any = self._open.connection.driver_connection
+
+    @classmethod
+    def open(cls, engine: Engine, wake: Wake, pool: Engine, deaf: tuple[str, float] | None = None) -> Listener:
+        """Connect, and listen unless `deaf` says why not, and after how many seconds that is to be tried again.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database does not answer.
+        """
+        listener = cls(engine, wake, *deaf or (None, RETRY_LISTEN))
+        try:
+            with time_limit():
+                listener._begin(pool)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    def _begin(self, pool: Engine) -> None:
+        if self.deaf is None:
+            try:
+                self.server = find_out(self._open, f"LISTEN {CHANNEL}; ")
+            except DBAPIError as error:
+                if error.connection_invalidated:
+                    raise
+                self.server = find_out(self._open)  # which asks for less where this role may not know all
+                self.deaf = self._listen_alone()
+                if self.deaf is not None and self.server.role == "replica":
+                    self.deaf = REPLICA
+        else:  # also on a replica LISTEN_DATABASE_URL is tried again
+            self.server = find_out(self._open)
+        if self.deaf is None and self.server.pid != self._driver.info.backend_pid and not self._hears(pool):
+            self.deaf = DEAF
+
+    def _listen_alone(self) -> str | None:
+        """Listen; return why that is not possible."""
+        try:
+            self._open.execute(text(f"LISTEN {CHANNEL}"))
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            return one_line(error)
+        return None
+
+    def _hears(self, pool: Engine) -> bool:
+        """Send a notification through another connection and see whether it arrives: a transaction pooler swallows it.
+
+        Where the process that answers is the one that answered when connecting, nothing stands between, and nobody
+        needs to ask. The channel is this test's own, so that no other worker hears it.
+        """
+        channel = f"{CHANNEL}_test_{secrets.token_hex(8)}"
+        self._open.execute(text(f"LISTEN {channel}"))
+        with pool.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+            other.execute(select(func.pg_notify(channel, "")))
+        until = time.monotonic() + SELF_TEST_SECONDS
+        heard = False
+        while not heard and (left := until - time.monotonic()) > 0 and not self._wake.is_set:
+            heard = channel in [notify.channel for notify in self._notifications(left)]
+        self._open.execute(text(f"UNLISTEN {channel}"))
+        return heard or self._wake.is_set
+
+    @property
+    def name(self) -> str:
+        return str(self.server)
+
+    def wait(self, seconds: float, loaded: Mark | None) -> bool:
+        return self._poll(seconds, loaded) if self.deaf else self._listen(seconds, loaded)
+
+    def unchecked(self) -> Listener:
+        """Listen for a while, since DATABASE_URL does not answer and cannot be compared."""
+        self._checked_at = time.monotonic() + RETRY_SILENT
+        return self
+
+    def _listen(self, seconds: float, loaded: Mark | None) -> bool:
+        if time.monotonic() > self._checked_at:
+            raise Reopen
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            versions = [notify.payload for notify in self._notifications(left) if notify.channel == CHANNEL]
+            if self._wake.is_set:
+                return False
+            # They come in the order of commits, so that the last one speaks for all.
+            if versions and (loaded is None or versions[-1] != str(loaded.version)):
+                return True
+        return self._has_moved(loaded)
+
+    def _poll(self, seconds: float, loaded: Mark | None) -> bool:
+        if self.deaf == DEAF and str(find_out(self._open)) != str(self.server):
+            raise Reopen  # a pooler leads to another server by now
+        until = time.monotonic() + seconds
+        while not self._wake.is_set and time.monotonic() < until:
+            if time.monotonic() > self._retry_at and self.deaf != REPLICA:
+                raise Reopen
+            self._wake.wait(POLL_SECONDS)
+            if not self._wake.is_set and self._has_moved(loaded):
+                return True
+        return False
+
+    def _has_moved(self, loaded: Mark | None) -> bool:
+        """Ask the database, which tells also that it is alive, and whether it was promoted."""
+        mark, self.lag = read_mark(self._open)
+        if mark is not None and (self.lag is None) != (self.server.role == "primary"):
+            raise Reopen
+        return mark != loaded
+
+    def _notifications(self, seconds: float) -> list[extensions.Notify]:
+        # What came along with the answer to a statement is here already, and makes nothing readable.
+        if not self._driver.notifies and self._wake.wait(seconds, also=self._driver.fileno()):
+            with time_limit():
+                deadline.wait(self._driver)
+        found = list(self._driver.notifies)
+        self._driver.notifies.clear()
+        return found
+
+    def close(self) -> None:
+        """Close the connection, whatever state it is in."""
+        self.connection = None
+        self._driver.close()
+        self._open.invalidate()
+        self._open.close()
