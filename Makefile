@@ -4,10 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PARALLEL := -n auto --dist worksteal
+VERSION := 18
+DATA_LAYER := $(addprefix tests/,access history live maintenance migrations settings suite/test_databases.py \
+	test_columns.py test_database.py test_writers.py)
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host \
 	--no-emit-find-links --annotation-style line
 
-.PHONY: help run test soak check check-migrations bench bench-peers install system requirements screenshots
+.PHONY: help run test test-postgres soak check check-migrations bench bench-peers install system requirements screenshots
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -18,6 +21,11 @@ run: $(VENV)/run .env ## install, migrate and serve on http://127.0.0.1:$PORT (8
 
 test: system install ## install what the tests need and run them
 	$(BIN)/python -m pytest $(PARALLEL)
+
+test-postgres: system install ## run the tests of the data layer on another PostgreSQL: VERSION=18, or 13 to 17
+	@tests/postgresql-from-npm $(VERSION)
+	env -u TEST_DATABASE_URL TEST_POSTGRESQL_BINARIES="$(CURDIR)/.postgresql/$(VERSION)/bin" \
+		$(BIN)/python -m pytest $(PARALLEL) $(DATA_LAYER)
 
 soak: system install ## run the tests that take long: faults again and again, and many more inputs
 	$(BIN)/python -m pytest $(PARALLEL) -m soak

@@ -14,9 +14,10 @@ from alembic import context
 from alembic.ddl import postgresql
 from alembic.util import CommandError
 
-from migrations import autogenerate, lock, sqlite
-from migrations.failures import Progress, explained
+from migrations import autogenerate, lock, retries, sqlite
+from migrations.failures import explained
 from migrations.interrupt import interruptible
+from migrations.progress import Progress
 from migrations.stray import stray_settings
 
 logger = logging.getLogger("alembic.dop_be")
@@ -146,7 +147,10 @@ def run(engine: sa.Engine, connection: sa.Connection, options: dict[str, Any], p
             holder = stack.enter_context(lock.migration_lock(engine))
             stack.enter_context(lock.nothing_half_done(connection, holder))
         stack.enter_context(context.begin_transaction())
-        context.run_migrations()
+        if on_postgresql and moves_database:
+            retries.run(context.run_migrations, connection, progress)
+        else:
+            context.run_migrations()
 
 
 main()

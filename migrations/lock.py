@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import flask
 import sqlalchemy as sa
@@ -27,6 +28,11 @@ DO $$ BEGIN
     END IF;
 END $$
 """
+# Whose session it is. Of another role's, who may not read all (pg_read_all_stats) sees neither address nor time.
+SESSION = (
+    "a.pid, a.usename, coalesce(a.application_name, '') AS program, to_char(a.xact_start, 'HH24:MI:SS TZ') AS since,"
+    " CASE WHEN a.client_port = -1 THEN 'a local socket' ELSE host(a.client_addr) END AS address"
+)
 logger = logging.getLogger("alembic.dop_be")
 
 
@@ -111,9 +117,8 @@ def lock_holder(connection: sa.Connection) -> str:
     """Return who holds the migration lock, for the person who waits."""
     row = connection.execute(
         sa.text(
-            "SELECT a.pid, a.usename, coalesce(host(a.client_addr), 'a local socket') AS address,"
-            " coalesce(a.application_name, '') AS program, to_char(a.xact_start, 'HH24:MI:SS TZ') AS since"
-            " FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON d.oid = l.database"
+            f"SELECT {SESSION} FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+            " JOIN pg_database d ON d.oid = l.database"
             " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND d.datname = current_database()"
             " AND (l.classid::bigint << 32) + l.objid::bigint = :key"
         ),
@@ -122,8 +127,14 @@ def lock_holder(connection: sa.Connection) -> str:
     if row is None:
         return "another migration"
     program = row.program if row.program.startswith("migration ") else "another migration"
+    return f"{program}: {session(row)}"
+
+
+def session(row: Any) -> str:
+    """Return a row with the columns of SESSION in words."""
+    address = f" from {row.address}" if row.address else ""
     since = f", since {row.since}" if row.since else ""
-    return f"{program}: PostgreSQL process {row.pid} of {row.usename} from {row.address}{since}"
+    return f"PostgreSQL process {row.pid} of {row.usename}{address}{since}"
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def test_current_never_shows_the_password(postgresql_tree: Tree, url: str) -> No
     with_password = url.replace("@", ":a-password@", 1) if url.count(":") == 2 else url
     for line in (FLASK, ALEMBIC):
         output = postgresql_tree.run(*line, "current", "--verbose", DATABASE_URL=with_password)
-        assert "Current revision(s) for postgresql+psycopg2://" in output
+        assert "Current revision(s) for postgresql+dop_be://" in output
         assert "a-password" not in output
 
 

@@ -141,6 +141,8 @@ def statements(url: str, part: str) -> list[tuple[Any, ...]]:
 def test_a_killed_migration_leaves_neither_lock_nor_statement(migrated_tree: Tree, upgrade: str, running: str) -> None:
     """Not even one that waits for somebody else: an open transaction holds the concurrent index up."""
     url = migrated_tree.url
+    if execute(url, "SELECT 1 FROM pg_settings WHERE name = 'client_connection_check_interval'") == []:
+        pytest.skip("PostgreSQL 13 notices a killed client only when its statement has ended")
     migrated_tree.add("aaaa00000005", upgrade)
     blocker = psycopg2.connect(url)
     with blocker.cursor() as cursor:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from migrations.failures import UNREADABLE
+from dop_be.failures import UNREADABLE
 from tests import processes
 from tests.postgres import Cluster, connections_used_up, execute
 

@@ -23,7 +23,7 @@ def test_a_reader_is_not_queued_behind_a_waiting_alter_for_longer_than_the_limit
     with holder.cursor() as cursor:
         cursor.execute("LOCK TABLE system_settings IN ACCESS SHARE MODE")
     try:
-        migration = migrated_tree.start(*UPGRADE, MIGRATION_LOCK_TIMEOUT="2")
+        migration = migrated_tree.start(*UPGRADE, MIGRATION_LOCK_TIMEOUT="2", MIGRATION_LOCK_WAIT="1")
         until(lambda: execute(url, WAITING))
         began = time.monotonic()
         assert execute(url, "SET statement_timeout = '60s'", "SELECT count(*) FROM system_settings") == [(1,)]
@@ -33,7 +33,8 @@ def test_a_reader_is_not_queued_behind_a_waiting_alter_for_longer_than_the_limit
         holder.close()
     assert waited < 2 + 10  # without the limit it would be the holder's time: for ever, ended by the 60 s above
     assert migration.returncode == 1
-    assert "lock timeout (MIGRATION_LOCK_TIMEOUT is 2s); this revision was undone" in output
+    assert "canceling statement due to lock timeout (MIGRATION_LOCK_TIMEOUT is 2s); tried for " in output
+    assert "; this revision was undone, and can be run again" in output
     assert "Traceback" not in output
     assert migrated_tree.run(*UPGRADE).count("-> aaaa00000011,") == 1  # nothing is in the way of running it again
 

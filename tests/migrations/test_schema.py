@@ -20,7 +20,7 @@ from sqlalchemy import Engine, create_engine
 
 from dop_be.extensions import db
 from migrations.lint import offline_sql
-from tests import processes
+from tests import postgres, processes
 from tests.postgres import execute
 
 from .tree import ROOT
@@ -133,7 +133,7 @@ def history() -> str:
 
 def dump(url: str) -> list[str]:
     """The schema as pg_dump writes it, without its comments and its random \\restrict lines."""
-    dumped = processes.run(["pg_dump", "--schema-only", "--no-owner", url]).stdout
+    dumped = postgres.dump(url, "--schema-only", "--no-owner")
     return sorted(line for line in dumped.splitlines() if not line.startswith(("--", "\\")))
 
 
