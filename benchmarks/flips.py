@@ -6,7 +6,7 @@ import json
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -66,10 +66,12 @@ class Probe:
 
 
 @contextmanager
-def probed(url: str, workers: int, tree: Path = ROOT) -> Iterator[tuple[Server, Probe]]:
+def probed(
+    url: str, workers: int, tree: Path = ROOT, variables: Mapping[str, str] | None = None
+) -> Iterator[tuple[Server, Probe]]:
     """Return the service with so many workers, all with their first snapshot."""
     with tempfile.NamedTemporaryFile(dir=SHARED_MEMORY) as noted, closing(Probe(Path(noted.name))) as probe:
-        variables = {"PROBE_FILE": noted.name}
+        variables = {"PROBE_FILE": noted.name, **(variables or {})}
         app = "benchmarks.apps:probed()"
         with gunicorn(app, url, workers=workers, variables=variables, tree=tree) as server:
             probe.wait(workers, 1)

@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import TypeVar
 
 from tests.postgres import Cluster, execute, free_port
+from tests.secured import SecuredCluster
 
 from .figures import children, cpu_seconds
 
@@ -21,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ADMIN_TOKEN = "benchmark-admin-token-of-more-than-32-characters"
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 PATIENCE = 60  # seconds for a server to start, or to end
+AnyCluster = TypeVar("AnyCluster", bound=Cluster)
 CONNECTIONS = 4  # kept-alive ones that requests come in through
 
 
@@ -37,7 +40,19 @@ def environment(database_url: str) -> dict[str, str]:
 @contextmanager
 def postgresql(**settings: str) -> Iterator[Cluster]:
     """Return a private PostgreSQL server, durable as in production."""
-    cluster = Cluster(**{"fsync": "on", **settings})
+    with running(Cluster(**{"fsync": "on", **settings})) as cluster:
+        yield cluster
+
+
+@contextmanager
+def secured_postgresql(**settings: str) -> Iterator[SecuredCluster]:
+    """Return one that asks for TLS and a password (SCRAM) too."""
+    with running(SecuredCluster(**{"fsync": "on", **settings})) as cluster:
+        yield cluster
+
+
+@contextmanager
+def running(cluster: AnyCluster) -> Iterator[AnyCluster]:
     try:
         cluster.start()
         yield cluster
