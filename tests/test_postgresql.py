@@ -17,6 +17,8 @@ from dop_be.engines import engine_options
 
 from .postgres import execute
 
+# Other tests have connections of that name to the same server.
+OURS = "FROM pg_stat_activity WHERE application_name = 'dop_be' AND datname = current_database()"
 THINGS = Table("things", MetaData(), Column("id", Integer, primary_key=True), Column("said", Text))
 HARD = r"""it's 100%, %s, %(name)s, :name, {brace}, "quoted", \ and $1; DROP TABLE things; --"""
 
@@ -88,7 +90,7 @@ def test_what_was_begun_and_not_ended_is_undone_when_the_connection_goes_back(en
     session.execute(insert(THINGS).values(id=1))
     along(session, insert(THINGS).values(id=2))
     session.close()
-    assert execute(url, "SELECT state FROM pg_stat_activity WHERE application_name = 'dop_be'") == [("idle",)]
+    assert execute(url, f"SELECT state {OURS}") == [("idle",)]
     with engine.connect() as connection:  # the same one: it sends nothing that was left
         assert connection.scalar(select(literal(1))) == 1
         connection.commit()
@@ -96,7 +98,7 @@ def test_what_was_begun_and_not_ended_is_undone_when_the_connection_goes_back(en
 
 
 def terminate(url: str) -> None:
-    execute(url, "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'dop_be'")
+    execute(url, f"SELECT pg_terminate_backend(pid, 10000) {OURS}")
 
 
 def test_a_connection_that_was_ended_while_it_was_idle_is_not_used(engine: Engine, url: str) -> None:
@@ -129,7 +131,7 @@ def test_a_role_that_is_serializable_takes_no_further_round_trip(engine: Engine,
         with engine.connect().execution_options(isolation_level=level) as connection:
             found = connection.scalar(text("SELECT current_setting('transaction_isolation')"))
             assert found == ("serializable" if level == "AUTOCOMMIT" else "read committed")
-    last = execute(url, "SELECT query FROM pg_stat_activity WHERE application_name = 'dop_be'")
+    last = execute(url, f"SELECT query {OURS}")
     assert "transaction_isolation" in last[0][0]
     assert "DEFAULT" not in last[0][0]
 

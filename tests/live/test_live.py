@@ -40,6 +40,11 @@ CONNECTIONS = (
     " WHERE datname = current_database() AND application_name LIKE 'dop_be%'"
 )
 
+# The connection that is kept open for writes, once it has been used.
+WARM = (
+    "SELECT pid FROM pg_stat_activity"
+    " WHERE application_name = 'dop_be' AND datname = current_database() AND state = 'idle' AND query <> ''"
+)
 Sql = Callable[..., list[dict[str, Any]]]
 
 
@@ -180,6 +185,7 @@ def test_a_server_that_freezes_right_after_the_commit_takes_nothing_from_the_wri
 ) -> None:
     """What was answered with 200 is served at once: nothing has to be asked after the commit."""
     engine = breakable.extensions["live"].engine
+    eventually(SOON, lambda: execute(breakable_url, WARM))  # else the freeze would come before the write
     event.listen(engine, "checkin", lambda *_: cluster.freeze(), once=True)
     clock = Clock()
     assert set_message(breakable.test_client(), "committed") == 200
@@ -287,11 +293,7 @@ def test_a_flip_while_the_listener_is_disconnected_is_not_missed(watched: Flask,
 def test_changes_are_heard_through_the_pool_while_no_listener_gets_a_connection(
     breakable: Flask, breakable_url: str
 ) -> None:
-    warm = (
-        "SELECT pid FROM pg_stat_activity"
-        " WHERE application_name = 'dop_be' AND datname = current_database() AND state = 'idle' AND query <> ''"
-    )
-    eventually(SOON, lambda: execute(breakable_url, warm))
+    eventually(SOON, lambda: execute(breakable_url, WARM))
     own = psycopg2.connect(breakable_url)
     own.autocommit = True
     with closing(own), own.cursor() as cursor, connections_used_up(breakable_url) as use_up:
