@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from . import deadline, hosts, postgresql
 from .deadline import time_limit
 from .engines import engine_options, prepare
-from .errors import DatabaseUnavailable, DomainError
+from .errors import DomainError
 from .extensions import db
 from .failures import cause, refusal, unavailable, waited_for_lock
 from .locks import holder
@@ -141,16 +141,14 @@ def writing(by: Author, *, longer: float = 0) -> Iterator[Session]:
 
 def _refused(session: Session, error: SQLAlchemyError) -> DomainError:
     """Return the domain error for a write that failed; it tells who was in the way, where somebody was."""
-    if session.info["committing"] and isinstance(cause(error), deadline.Timeout):
-        unavailable(error)  # which logs it
-        return DatabaseUnavailable(UNSURE)
-    if not waited_for_lock(error) or session.get_bind().dialect.name == "sqlite":
-        return refusal(error)
+    if isinstance(cause(error), deadline.Timeout):
+        told = unavailable(error)
+        return type(told)(UNSURE if session.info["committing"] else f"{told.detail} Nothing was changed.")
     with suppress(SQLAlchemyError):
-        session.rollback()
-        level = {"isolation_level": "AUTOCOMMIT"}
-        return unavailable(error, holder(session.connection(execution_options={**level, "reading": True})))
-    return unavailable(error)
+        session.rollback()  # so that the pool has its connection again
+        if (who := in_the_way(db.engine, error)) is not None:
+            return unavailable(error, who)
+    return refusal(error)
 
 
 def in_the_way(engine: Engine, error: BaseException) -> str | None:

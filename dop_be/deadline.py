@@ -30,10 +30,15 @@ class Timeout(psycopg2.OperationalError):
 
 @dataclass
 class _Limit:
-    """The end of a block on time.monotonic's clock; `waits` are the seconds of each wait in it."""
+    """The end of a block on time.monotonic's clock; `waits` are the seconds of each wait in it.
+
+    Where there is a `silence`, in seconds, each answer moves the end so far away, though never beyond `last`.
+    """
 
     until: float
     outer: _Limit | None
+    silence: float | None = None
+    last: float = 0.0
     waits: list[float] = field(default_factory=list)
 
 
@@ -77,19 +82,25 @@ def time_limit(seconds: float | None = None) -> Iterator[None]:
 
 @contextmanager
 def connecting(seconds: float) -> Iterator[None]:
-    """Bound one try to connect. Where the thread is `patient`, it takes nothing from the time limit around it."""
+    """Bound one try to connect.
+
+    Where the thread is `patient`, it takes nothing from the time limit around it, and these are the seconds of silence:
+    a server that many connect to at once is slow, and who gives up makes it begin again. It has three times as long.
+    """
     outer, began = _limit.get(), time.monotonic()
-    counts = outer is not None and not patient.get()
-    limit = _Limit(min(began + seconds, outer.until) if counts and outer else began + seconds, None)
+    if outer is not None and not patient.get():
+        limit, waited_for = _Limit(min(began + seconds, outer.until), None), None
+    else:
+        limit, waited_for = _Limit(began + seconds, None, seconds, began + 3 * seconds), outer
     token = _limit.set(limit)
     try:
         yield
         round_trip.note(median_high(limit.waits or [0.0]))
     finally:
         _limit.reset(token)
-        while outer is not None and not counts:
-            outer.until += time.monotonic() - began
-            outer = outer.outer
+        while waited_for is not None:
+            waited_for.until += time.monotonic() - began
+            waited_for = waited_for.outer
 
 
 def remaining() -> float | None:
@@ -129,5 +140,8 @@ def ready(sockets: Mapping[int, int], seconds: float | None) -> set[int]:
     if ending in found:
         raise psycopg2.OperationalError("interrupted")
     if limit is not None:
-        limit.waits.append(time.monotonic() - began)
+        now = time.monotonic()
+        limit.waits.append(now - began)
+        if found and limit.silence is not None:
+            limit.until = min(now + limit.silence, limit.last)
     return found

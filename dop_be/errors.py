@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from sqlalchemy.exc import DBAPIError
-
 
 class DomainError(Exception):
     """An error reported to the client: a stable `code`, a readable `detail`, and extra members of the document."""
@@ -116,13 +114,6 @@ class StateUnknown(DomainError):
 
 class UnsupportedColumn(TypeError):
     """A setting's column is none that dop_be can keep; the message is one line that says what it expects."""
-
-
-def one_line(error: BaseException) -> str:
-    """Return a database error's message without the statement, its values and DETAIL, which may hold settings."""
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    diagnosis = getattr(cause, "diag", None)  # of the server, where psycopg2 had an answer from it
-    return " ".join(((diagnosis and diagnosis.message_primary) or str(cause)).split()) or type(cause).__name__
 
 
 def printable(said: str) -> str:

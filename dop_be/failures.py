@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from . import sentences
-from .errors import DatabaseReadOnly, DatabaseUnavailable, DomainError, InvalidInput, one_line, printable
+from .errors import DatabaseReadOnly, DatabaseUnavailable, DomainError, InvalidInput, printable
 from .extensions import Base
 from .locks import locked
 from .sqlite import NoFile
@@ -45,9 +45,11 @@ def refusal(error: BaseException) -> DomainError:
     """Return the domain error for a statement that failed: about the caller's values, where those are at fault."""
     if not _is_about_values(cause(error)):
         return unavailable(error)
-    said = one_line(error)
+    said = words(error)
     if isinstance(cause(error), ABOUT_CHARACTERS):
         said = f"The database's encoding lacks one of these characters: {said}."
+    elif _is_taken(cause(error)):
+        said = sentences.TAKEN
     return InvalidInput({"_schema": [said]})
 
 
@@ -59,7 +61,7 @@ def unavailable(error: BaseException, holder: str | None = None) -> DatabaseUnav
         holder: who holds the lock that was waited for, where `waited_for_lock`, and `locks.holder` has found somebody.
     """
     if not isinstance(cause(error), NoFile):  # the watcher logs that once, and a command says it
-        logger.error("database: %s", words(cause(error)))
+        logger.error("database: %s", words(error))
     said = locked(holder) if holder else explain(error)
     read_only = said in {sentences.READ_ONLY, sentences.NO_PRIMARY, sentences.BY_SQLITE["SQLITE_READONLY"].format("")}
     return (DatabaseReadOnly if read_only else DatabaseUnavailable)(said)
@@ -150,6 +152,7 @@ def cause(error: BaseException) -> BaseException:
 
 def words(error: BaseException) -> str:
     """Return the server's own words and hint on one line, without the statement and its values."""
+    error = cause(error)
     if isinstance(error, UnicodeDecodeError):  # psycopg2, of an error in the server's language
         return printable(bytes(error.object).decode("latin-1"))
     diagnosis: Any = getattr(error, "diag", None)
@@ -170,14 +173,22 @@ def _is_about_values(error: BaseException) -> bool:
     What a trigger or function stumbles over is the database's own fault, and so is a column, key or reference that the
     models do not know of.
     """
+    if _is_taken(error):
+        return True
     if isinstance(error, sqlite3.Error):
-        code = getattr(error, "sqlite_errorname", None)
-        return code in SQLITE_ABOUT_VALUES or (code == "SQLITE_CONSTRAINT_UNIQUE" and _is_declared(str(error)))
+        return getattr(error, "sqlite_errorname", None) in SQLITE_ABOUT_VALUES
     if not isinstance(error, psycopg2.Error) or error.diag.context:  # of the trigger or function
         return False
-    if isinstance(error, psycopg2.errors.UniqueViolation):
-        return _is_declared(error.diag.constraint_name)
     return isinstance(error, ABOUT_VALUES + ABOUT_CHARACTERS)
+
+
+def _is_taken(error: BaseException) -> bool:
+    """Whether a name of ours is taken already."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorname", None) == "SQLITE_CONSTRAINT_UNIQUE" and _is_declared(str(error))
+    if not isinstance(error, psycopg2.errors.UniqueViolation) or error.diag.context:
+        return False
+    return _is_declared(error.diag.constraint_name)
 
 
 def _is_declared(unique: str | None) -> bool:

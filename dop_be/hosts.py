@@ -50,6 +50,7 @@ def connect(arguments: Arguments, factory: type[extensions.connection]) -> exten
             return _bounded({**_single(arguments), **good}, factory, alone)
         _good.pop(key, None)
     found = _race(hosts, arguments, seconds)
+    # Once more: psycopg2 makes no ordinary connection of the asynchronous one that has won.
     connection = _bounded({**_single(arguments), **found}, factory, seconds)
     _good[key] = found
     return connection

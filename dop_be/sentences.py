@@ -19,6 +19,7 @@ SLOW = (
     " the server is overloaded."
 )
 CANCELLED = "The database server was told to cancel this, and undid it; try again."
+TAKEN = "Somebody else has made one of this name at the same moment."
 CONFLICT = "The database undid this, since another transaction was in its way; try again."
 NOT_MIGRATED = "The database is not migrated to this release: run `flask db upgrade`."
 NO_PRIVILEGE = (
@@ -30,7 +31,7 @@ WRONG_KIND = (
 )
 REFUSED = "The database server refuses the connection; the log has its words."
 LOST = "The connection to the database was lost; what was asked last may have been done, so look before you try again."
-NO_ANSWER = "The database does not answer in time: it is down, frozen, overloaded or unreachable; nothing was changed."
+NO_ANSWER = "The database does not answer in time: it is down, frozen, overloaded or unreachable."
 UNSURE = "The database did not confirm in time that this is done: it may be, or may yet be; look before you try again."
 UNREACHABLE = "The database does not answer: there is no way to its host from here; check DATABASE_URL and the network."
 NOTHING_LISTENS = (

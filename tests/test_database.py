@@ -16,7 +16,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
-from dop_be import database
+from dop_be import database, sentences
 from dop_be.access import service as tokens
 from dop_be.database import Author, reading, writing
 from dop_be.deadline import time_limit
@@ -80,6 +80,22 @@ def test_a_write_to_a_frozen_server_is_refused_in_time(breakable: Flask, cluster
     assert_refused_in_time(breakable.test_client())
     cluster.thaw()
     eventually(5, lambda: write(breakable.test_client()).status_code == 200)
+
+
+def test_a_write_says_whether_it_may_have_been_done(breakable: Flask, cluster: Cluster, breakable_url: str) -> None:
+    """A commit that waits for a replica that is away is done, though nobody says so in time."""
+    assert write(breakable.test_client()).status_code == 200
+    cluster.freeze()
+    assert write(breakable.test_client(), is_maintain=False).get_json()["detail"].endswith(" Nothing was changed.")
+    cluster.thaw()
+    execute(breakable_url, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+    try:
+        eventually(5, lambda: execute(breakable_url, "SHOW synchronous_standby_names") == [("nobody",)])
+        answer = write(breakable.test_client(), is_maintain=False)
+        assert (answer.status_code, answer.get_json()["detail"]) == (503, sentences.UNSURE)
+    finally:
+        execute(breakable_url, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+    eventually(5, lambda: execute(breakable_url, "SELECT is_maintain FROM system_settings") == [(False,)])
 
 
 def test_a_write_to_a_stopped_server_is_refused_and_the_pool_recovers(breakable: Flask, cluster: Cluster) -> None:
@@ -245,7 +261,7 @@ def test_a_name_that_two_give_at_once_is_the_callers(app: Flask, monkeypatch: py
     monkeypatch.setattr(tokens, "_free", lambda *_: None)  # as where the other commits just after that look
     with app.app_context():
         tokens.create("ci", ["settings:read"], BY)
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidInput, match="at the same moment"):
             tokens.create("ci", ["settings:read"], BY)
 
 

@@ -20,9 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..database import Author, in_the_way
 from ..deadline import patient
-from ..errors import DatabaseUnavailable, DomainError, InvalidInput, one_line
+from ..errors import DatabaseUnavailable, DomainError, InvalidInput
 from ..extensions import db
-from ..failures import explain_in_full, unavailable
+from ..failures import explain_in_full, unavailable, words
 from ..history.service import checked_reason
 from ..live.clock import differing, unix_time
 from ..live.loader import read
@@ -73,7 +73,7 @@ class Group(AppGroup):
             raise
         except Exception as error:  # code 1 is for "in maintenance"
             logger.debug("the command failed", exc_info=True)
-            raise Failure(f"{type(error).__name__}: {one_line(error)}") from error
+            raise Failure(f"{type(error).__name__}: {words(error)}") from error
         finally:
             patient.reset(waiting)
 

@@ -8,19 +8,19 @@ import time
 from typing import Any
 
 from psycopg2 import extensions
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from .. import deadline
 from ..database import reading
 from ..deadline import time_limit
-from ..errors import one_line
-from ..failures import cause
+from ..failures import cause, explain, words
+from ..sentences import OUT_OF_CONNECTIONS
 from .loader import read_mark
 from .server import Server, find_out
 from .snapshot import Mark
-from .sources import ChangeSource, Reopen, SQLiteFile, Wake
+from .sources import OPENING_SECONDS, ChangeSource, Reopen, SQLiteFile, Wake
 
 CHANNEL = "dop_be"
 SELF_TEST_SECONDS = 1.0
@@ -51,7 +51,7 @@ def open_source(engine: Engine, watching: Engine, fallback: Engine | None, wake:
     except SQLAlchemyError as error:
         if fallback is not None:
             retry = RETRY_SILENT if isinstance(cause(error), deadline.Timeout) else RETRY_DIRECT
-            return Listener.open(fallback, wake, engine, (f"LISTEN_DATABASE_URL: {one_line(error)}", retry))
+            return Listener.open(fallback, wake, engine, (f"LISTEN_DATABASE_URL: {words(error)}", retry))
         return Pooled.open(engine, wake, error)
     if fallback is None:
         return listener
@@ -82,7 +82,7 @@ class Pooled:
     connection = None
 
     def __init__(self, engine: Engine, wake: Wake, deaf: str) -> None:
-        self.engine, self._wake, self.deaf = engine, wake, deaf
+        self._engine, self._wake, self.deaf = engine, wake, deaf
         self.lag: float | None = None
         self.server = find_out_through(engine)
         self.name = str(self.server)
@@ -93,13 +93,13 @@ class Pooled:
         """Poll, where the pool has a connection that a new one could not be had beside.
 
         Raises:
-            sqlalchemy.exc.SQLAlchemyError: it has none, or that does not answer either.
+            sqlalchemy.exc.SQLAlchemyError: it has none, that does not answer either, or it is not for lack of one.
         """
         pool = engine.pool
-        if not isinstance(pool, QueuePool) or not pool.checkedin():
+        if explain(error) != OUT_OF_CONNECTIONS or not isinstance(pool, QueuePool) or not pool.checkedin():
             raise error
         try:
-            return cls(engine, wake, f"no further connection can be had: {one_line(error)}")
+            return cls(engine, wake, f"no further connection can be had: {words(error)}")
         except SQLAlchemyError:
             raise error from None
 
@@ -109,7 +109,7 @@ class Pooled:
             if time.monotonic() > self._until:
                 raise Reopen
             self._wake.wait(POLL_SECONDS)
-            with reading(self.engine) as connection:
+            with reading(self._engine) as connection:
                 mark, self.lag = read_mark(connection)
             if not self._wake.is_set and mark != loaded:
                 return True
@@ -123,16 +123,14 @@ class Listener:
     """A reader's connection that listens, or polls where that does not work; each wait has an end."""
 
     server: Server
-    connection: Connection | None
 
     def __init__(self, engine: Engine, wake: Wake, deaf: str | None, retry: float) -> None:
-        self.engine, self._wake, self.deaf = engine, wake, deaf
+        self._wake, self.deaf = wake, deaf
         self.lag: float | None = None
         self._retry_at, self._checked_at = time.monotonic() + retry, math.inf
         with time_limit():
-            self._open = engine.connect().execution_options(reading=True, isolation_level="AUTOCOMMIT")
-        self.connection = self._open
-        self._driver: Any = self._open.connection.driver_connection
+            self.connection = engine.connect().execution_options(reading=True, isolation_level="AUTOCOMMIT")
+        self._driver: Any = self.connection.connection.driver_connection
 
     @classmethod
     def open(cls, engine: Engine, wake: Wake, pool: Engine, deaf: tuple[str, float] | None = None) -> Listener:
@@ -143,7 +141,7 @@ class Listener:
         """
         listener = cls(engine, wake, *deaf or (None, RETRY_LISTEN))
         try:
-            with time_limit():
+            with time_limit(OPENING_SECONDS):
                 listener._begin(pool)
         except BaseException:
             listener.close()
@@ -153,27 +151,27 @@ class Listener:
     def _begin(self, pool: Engine) -> None:
         if self.deaf is None:
             try:
-                self.server = find_out(self._open, f"LISTEN {CHANNEL}; ")
+                self.server = find_out(self.connection, f"LISTEN {CHANNEL}; ")
             except DBAPIError as error:
                 if error.connection_invalidated:
                     raise
-                self.server = find_out(self._open)  # which asks for less where this role may not know all
+                self.server = find_out(self.connection)  # which asks for less where this role may not know all
                 self.deaf = self._listen_alone()
                 if self.deaf is not None and self.server.role == "replica":
                     self.deaf = REPLICA
         else:  # also on a replica LISTEN_DATABASE_URL is tried again
-            self.server = find_out(self._open)
+            self.server = find_out(self.connection)
         if self.deaf is None and self.server.pid != self._driver.info.backend_pid and not self._hears(pool):
             self.deaf = DEAF
 
     def _listen_alone(self) -> str | None:
         """Listen; return why that is not possible."""
         try:
-            self._open.execute(text(f"LISTEN {CHANNEL}"))
+            self.connection.execute(text(f"LISTEN {CHANNEL}"))
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise
-            return one_line(error)
+            return words(error)
         return None
 
     def _hears(self, pool: Engine) -> bool:
@@ -183,14 +181,14 @@ class Listener:
         needs to ask. The channel is this test's own, so that no other worker hears it.
         """
         channel = f"{CHANNEL}_test_{secrets.token_hex(8)}"
-        self._open.execute(text(f"LISTEN {channel}"))
+        self.connection.execute(text(f"LISTEN {channel}"))
         with pool.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
             other.execute(select(func.pg_notify(channel, "")))
         until = time.monotonic() + SELF_TEST_SECONDS
         heard = False
         while not heard and (left := until - time.monotonic()) > 0 and not self._wake.is_set:
             heard = channel in [notify.channel for notify in self._notifications(left)]
-        self._open.execute(text(f"UNLISTEN {channel}"))
+        self.connection.execute(text(f"UNLISTEN {channel}"))
         return heard or self._wake.is_set
 
     @property
@@ -219,7 +217,7 @@ class Listener:
         return self._has_moved(loaded)
 
     def _poll(self, seconds: float, loaded: Mark | None) -> bool:
-        if self.deaf == DEAF and str(find_out(self._open)) != str(self.server):
+        if self.deaf == DEAF and str(find_out(self.connection)) != str(self.server):
             raise Reopen  # a pooler leads to another server by now
         until = time.monotonic() + seconds
         while not self._wake.is_set and time.monotonic() < until:
@@ -232,7 +230,7 @@ class Listener:
 
     def _has_moved(self, loaded: Mark | None) -> bool:
         """Ask the database, which tells also that it is alive, and whether it was promoted."""
-        mark, self.lag = read_mark(self._open)
+        mark, self.lag = read_mark(self.connection)
         if mark is not None and (self.lag is None) != (self.server.role == "primary"):
             raise Reopen
         return mark != loaded
@@ -248,7 +246,6 @@ class Listener:
 
     def close(self) -> None:
         """Close the connection, whatever state it is in."""
-        self.connection = None
         self._driver.close()
-        self._open.invalidate()
-        self._open.close()
+        self.connection.invalidate()
+        self.connection.close()

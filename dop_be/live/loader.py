@@ -140,9 +140,9 @@ def read(engine: Engine) -> Reading:
         return read_through(connection)
 
 
-def read_through(connection: Connection) -> Reading:
-    """Look at the database once, through a reader's connection; raises as `read` does."""
-    with time_limit():
+def read_through(connection: Connection, seconds: float | None = None) -> Reading:
+    """Look at the database once, through a reader's connection, within so many seconds; raises as `read` does."""
+    with time_limit(seconds):
         try:
             found = look(connection)
         except DBAPIError as error:

@@ -19,6 +19,7 @@ from .server import Server
 from .snapshot import Mark
 
 SQLITE_POLL_SECONDS = 0.05
+OPENING_SECONDS = 5.0  # for what is asked first: where many have just connected, who gives up must connect once more
 ERRORS = (psycopg2.Error, SQLAlchemyError, sqlite3.Error, OSError)
 
 
@@ -59,15 +60,13 @@ class Wake:
 class ChangeSource(Protocol):
     """An open source of changes. It reports those made after it was opened, so read the state after opening.
 
-    `name` says which database it is, and `server` which server. `engine` and `connection` are what to read the state
-    through; without a connection a new one each time. `deaf` is why it polls where it should listen, and `lag` how many
+    `name` says which database it is, and `server` which server. `connection` is what to read the state through, None
+    where the engine makes a new one each time. `deaf` is why it polls where it should listen, and `lag` how many
     seconds the server was behind its primary when it was asked last: None where it is one.
     """
 
     @property
     def name(self) -> str: ...
-    @property
-    def engine(self) -> Engine: ...
     @property
     def connection(self) -> Connection | None: ...
     @property
@@ -95,7 +94,7 @@ class SQLiteFile:
     connection = server = deaf = lag = None
 
     def __init__(self, engine: Engine, wake: Wake) -> None:
-        self.engine, self._path, self._wake = engine, Path(str(engine.url.database)), wake
+        self._path, self._wake = Path(str(engine.url.database)), wake
         self.name = f"the SQLite file {self._path}"
         if not self._path.exists():
             raise NoFile(self._path)

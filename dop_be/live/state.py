@@ -13,8 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..database import drop_connections
 from ..deadline import Timeout
-from ..errors import one_line
-from ..failures import cause
+from ..failures import cause, words
 from .clock import Clock, boot, steady
 from .keeper import Keeper
 from .last_state import About, Identity
@@ -113,8 +112,10 @@ class Live:
         """What the snapshot was loaded for; None where the last look found no complete state."""
         return self.snapshot.mark if self.snapshot is not None and self.status.complete else None
 
-    def refresh(self, source: ChangeSource | None = None) -> bool:
+    def refresh(self, source: ChangeSource | None = None, seconds: float | None = None) -> bool:
         """Look at the database and take what it says; whether that was a complete state. `status` keeps failures.
+
+        Through a source's own connection it may take so many seconds.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: the source's own connection is lost.
@@ -122,7 +123,7 @@ class Live:
         began = self.begin()
         through = source.connection if source is not None else None
         try:
-            reading = read(self.engine) if through is None else read_through(through)
+            reading = read(self.engine) if through is None else read_through(through, seconds)
         except SQLAlchemyError as error:
             if through is not None and through.invalidated:
                 raise
@@ -152,7 +153,7 @@ class Live:
         if self.status.error is None and not self._stopping:
             fault = None if isinstance(error, ERRORS) else error
             said = UNREACHED if self.snapshot is None else LOST
-            logger.warning("%s: %s", said, one_line(error), exc_info=fault)
+            logger.warning("%s: %s", said, words(error), exc_info=fault)
         with self._swapping:
             self.status = replace(self.status, error=error)
             self._expire()
@@ -217,7 +218,7 @@ class Live:
             if was.error is not None:
                 logger.info("the database answers again")
             if snapshot is None and (was.complete or was.confirmed_at is None):
-                why = f": {one_line(reading.fault)}" if reading.fault else ""
+                why = f": {words(reading.fault)}" if reading.fault else ""
                 logger.warning("the database has no settings row that this release can read%s", why)
             if swapped and snapshot is not None:
                 self._tell(before, snapshot)

@@ -11,10 +11,10 @@ from sqlalchemy import Engine, literal, select
 
 from ..database import drop_connections, reading
 from ..deadline import patient, round_trip
-from ..errors import one_line
+from ..failures import words
 
 WARM_SECONDS = 10.0  # an idle connection is used this often: networks forget those that are silent for long
-SPREAD = 1.0  # seconds over which the workers of a platform come back to a restarted database
+FIRST, AGAIN = 1.0, 10.0  # seconds over which the workers of a platform come, and come back to a restarted database
 logger = logging.getLogger(__name__)
 
 
@@ -40,9 +40,10 @@ class Warmer(threading.Thread):
         patient.set(True)
         self._due.wait()
         self._due.clear()
-        while not self._stopping.wait(random.uniform(0.0, SPREAD)):  # noqa: S311 - spreads, hides nothing
+        spread = FIRST
+        while not self._stopping.wait(random.uniform(0.0, spread)):  # noqa: S311 - spreads, hides nothing
             self._ask()
-            self._due.wait(WARM_SECONDS)
+            spread = AGAIN if self._due.wait(WARM_SECONDS) else 0.0
             self._due.clear()
 
     def _ask(self) -> None:
@@ -52,6 +53,6 @@ class Warmer(threading.Thread):
                 connection.execute(select(literal(1)))
                 round_trip.note(time.monotonic() - began)
         except Exception as error:  # noqa: BLE001 - whatever it is, and the watcher says what there is to say
-            logger.debug("no connection is kept warm: %s", one_line(error))
+            logger.debug("no connection is kept warm: %s", words(error))
             if not self._stopping.is_set():
                 drop_connections(self._engine)

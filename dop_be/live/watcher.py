@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 
 from ..deadline import interrupt, patient
 from .clock import Clock
-from .listener import DEAF, POLL_SECONDS, REPLICA, open_source
+from .listener import DEAF, POLL_SECONDS, open_source
 from .snapshot import Mark
-from .sources import ChangeSource, Reopen, Wake
+from .sources import OPENING_SECONDS, ChangeSource, Reopen, Wake
 
 CONFIRM_SECONDS = 2.0  # the database is asked this often even while LISTEN looks well
 RETRY_SECONDS = 0.5  # after a reading that failed while the source stands
@@ -35,7 +35,7 @@ class Followed(Protocol):
     @property
     def mark(self) -> Mark | None: ...
     def follow(self, source: ChangeSource) -> None: ...
-    def refresh(self, source: ChangeSource) -> bool: ...
+    def refresh(self, source: ChangeSource, seconds: float | None = None) -> bool: ...
     def confirm(self, lag: float | None) -> None: ...
     def lose(self, error: Exception) -> None: ...
 
@@ -84,7 +84,7 @@ class Watcher(threading.Thread):
     def _follow(self, source: ChangeSource) -> None:
         self._warn(source.deaf)
         self._live.follow(source)
-        fresh = not self._wake.is_set and self._live.refresh(source)
+        fresh = not self._wake.is_set and self._live.refresh(source, OPENING_SECONDS)
         while not self._wake.is_set:
             changed = source.wait(CONFIRM_SECONDS if fresh else RETRY_SECONDS, self._live.mark)
             if changed or not fresh or self._live.clock.is_due:
@@ -95,13 +95,8 @@ class Watcher(threading.Thread):
                 self._delay = FIRST_DELAY
 
     def _warn(self, deaf: str | None) -> None:
-        """Log it once that LISTEN does not work."""
+        """Log it once why changes are polled for."""
         if deaf is not None and deaf != self._told:
             advice = "; set LISTEN_DATABASE_URL to a direct connection" if deaf == DEAF else ""
-            said = (
-                "polling every %s s, since %s%s"
-                if deaf == REPLICA
-                else ("LISTEN does not work, polling every %s s instead: %s%s")
-            )
-            logger.warning(said, POLL_SECONDS, deaf, advice)
+            logger.warning("LISTEN does not work, polling every %s s instead: %s%s", POLL_SECONDS, deaf, advice)
         self._told = deaf

@@ -42,13 +42,6 @@ BALLAST = ("DROP TABLE IF EXISTS ballast", "CREATE TABLE ballast AS SELECT gener
 REVISIONS = "SELECT revision, \"values\"->>'maintenance_message' FROM changes WHERE kind = 'settings'"
 
 
-@pytest.fixture(scope="module")
-def succession() -> Iterator[Succession]:
-    succession = Succession()
-    yield succession
-    succession.remove()
-
-
 @pytest.fixture
 def pair(succession: Succession) -> Iterator[Pair]:
     """A primary that acknowledges nothing that its replica does not have."""

@@ -29,13 +29,6 @@ from .servers import Server, eventually, gunicorn
 TOLD = re.compile(r"\btimeline\b|\bchanges?\b")  # what a log line or a note about it names
 
 
-@pytest.fixture(scope="module")
-def succession() -> Iterator[Succession]:
-    succession = Succession()
-    yield succession
-    succession.remove()
-
-
 @pytest.fixture
 def pair(succession: Succession) -> Iterator[Pair]:
     with succession.pair(synchronous=False) as pair:

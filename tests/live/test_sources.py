@@ -18,7 +18,7 @@ from dop_be import postgresql
 from dop_be.database import reading
 from dop_be.engines import watching_engine
 from dop_be.live import listener
-from dop_be.live.listener import Listener, open_source
+from dop_be.live.listener import Listener, find_out_through, open_source
 from dop_be.live.loader import read_mark
 from dop_be.live.snapshot import Mark
 from dop_be.live.sources import ERRORS, ChangeSource, Reopen, SQLiteFile, Wake
@@ -231,7 +231,8 @@ def test_another_database_is_not_listened_to(
     pool = engine_of(postgresql_url)
     with closing(open_source(pool, engine_of(another), pool, wake)) as source:
         assert source.deaf == "LISTEN_DATABASE_URL is another database"
-        assert source.engine is pool
+        assert source.server is not None
+        assert source.server.is_same_database(find_out_through(pool))
     shared.drop(make_url(another).database)
 
 

@@ -47,7 +47,7 @@ class Target:
     def follow(self, _source: Target) -> None:
         """Any server will do."""
 
-    def refresh(self, _source: Target) -> bool:
+    def refresh(self, _source: Target, _seconds: float | None = None) -> bool:
         return self._step("refresh") is not False
 
     def confirm(self, _lag: float | None) -> None:
