@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
+from . import undertaker
 from .guard import sitecustomize as guard
 
 COMMANDS = ("flask", "alembic", "gunicorn")
@@ -62,6 +63,8 @@ class Forked(subprocess.Popen[Any]):
             message = json.dumps({"command": list(command), "cwd": cwd, "env": dict(env)})
             socket.send_fds(control, [message.encode()], [nothing, output, errors, theirs.fileno()])
         self.pid = int(self._status.recv(20))
+        self.identity = undertaker.identity(self.pid)
+        self._status.send(b"!")
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:

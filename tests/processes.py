@@ -94,10 +94,12 @@ def start(
         with _serving:  # threads that start several at once must not make a server each
             server = _fork_server()
         process = forked.Forked(server, words, str(where), given, **options)
+        identity = process.identity
     else:
         process = subprocess.Popen(words, cwd=where, env=given, start_new_session=True, **options)
-    _started[process.pid] = process, undertaker.identity(process.pid)
-    _tell("+{} {}".format(*_started[process.pid][1]))
+        identity = undertaker.identity(process.pid)
+    _started[process.pid] = process, identity
+    _tell("+{} {}".format(*identity))
     return process
 
 

@@ -77,6 +77,19 @@ def test_a_killed_pytest_leaves_no_process(copy: Path, request: pytest.FixtureRe
     eventually(60, lambda: not ours & running())
 
 
+def test_a_command_that_ends_at_once_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, command = undertaker.identity, ["gunicorn", "--version"]
+    processes.run(command)  # the server that forks is there now
+
+    def late(pid: int) -> tuple[int, int]:
+        """As on a busy machine: the command is over before anybody looks at it."""
+        eventually(30, lambda: pid not in {process.pid for process in undertaker.processes()})
+        return known(pid)
+
+    monkeypatch.setattr(undertaker, "identity", late)
+    assert "gunicorn" in processes.run(command).stdout
+
+
 def test_no_port_is_given_twice() -> None:
     """Also not to another test run, whose ports are known by their names among the abstract sockets."""
     ports = [free_port() for _ in range(20)]
