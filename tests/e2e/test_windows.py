@@ -15,7 +15,7 @@ def test_windows_open_and_close_on_time_on_every_worker_with_the_database_stoppe
     breakable_url: str, cluster: Cluster
 ) -> None:
     with gunicorn(breakable_url, workers=WORKERS) as server:
-        changes = plan(server, COUNT, lead=4, each=0.5)
+        changes = plan(server, COUNT, lead=10, each=0.5)
         watched = watch_without_database(server, changes, cluster.stop)
         assert len(watched) == WORKERS
         for worker, answers in watched.items():
