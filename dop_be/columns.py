@@ -150,16 +150,20 @@ class Rows(TypeDecorator[list[dict[str, Any]]]):
         self.kinds = tuple((name, type(kind)) for name, kind in types.items())
 
     def process_result_value(self, value: list[list[Any]] | None, dialect: Dialect) -> list[dict[str, Any]]:
-        readers = [(name, FROM_JSON.get(kind, _as_it_is)) for name, kind in self.kinds]
+        readers = [(name, FROM_JSON.get(kind)) for name, kind in self.kinds]
         return [
-            {name: None if cell is None else read(cell) for (name, read), cell in zip(readers, row, strict=True)}
+            {
+                name: cell if cell is None or read is None else read(cell)
+                for (name, read), cell in zip(readers, row, strict=True)
+            }
             for row in value or []  # PostgreSQL's aggregate of nothing is null
         ]
 
 
 def from_json(kind: TypeEngine[Any], value: Any) -> Any:
     """Return a value of a column of this type from what JSON has for it."""
-    return None if value is None else FROM_JSON.get(type(kind), _as_it_is)(value)
+    read = FROM_JSON.get(type(kind))
+    return value if value is None or read is None else read(value)
 
 
 class _json_rows(FunctionElement[Any]):  # noqa: N801 - as above
@@ -202,10 +206,6 @@ def read_every_year(connection: extensions.connection, record: object = None) ->
 
 def _unless_null(read: Callable[[str], Any], text: str | None, cursor: object) -> Any:
     return None if text is None else read(text)
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
 
 
 TIMESTAMPTZ, DATE = 1184, 1082  # PostgreSQL's numbers of these types

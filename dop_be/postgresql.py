@@ -23,6 +23,7 @@ READING = (
     "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL extra_float_digits = 1; SET LOCAL statement_timeout = "
 )
 UNASKED = 3  # messages that an idle connection may have brought, and be as good as new; its end is the second one
+OPEN = (extensions.TRANSACTION_STATUS_INTRANS, extensions.TRANSACTION_STATUS_INERROR)
 QUOTING = "standard_conforming_strings"
 LENIENT = "dop_be_lenient_utf_8"
 
@@ -131,18 +132,17 @@ class Dialect(PGDialect_psycopg2):
         run(cursor, statement, parameters, context)
 
     def do_commit(self, dbapi_connection: Any) -> None:
-        if not dbapi_connection.autocommit:
+        if dbapi_connection.autocommit:
+            _end(dbapi_connection, b"COMMIT")
+        else:
             dbapi_connection.commit()
-        elif dbapi_connection.queued or _is_open(dbapi_connection):
-            _send(dbapi_connection, "COMMIT")
 
     def do_rollback(self, dbapi_connection: Any) -> None:
-        if not dbapi_connection.autocommit:
+        if dbapi_connection.autocommit:
+            dbapi_connection.queued.clear()
+            _end(dbapi_connection, b"ROLLBACK")
+        else:
             dbapi_connection.rollback()
-            return
-        dbapi_connection.queued.clear()
-        if _is_open(dbapi_connection):
-            _send(dbapi_connection, "ROLLBACK")
 
 
 def _driver(connection: Checkout) -> Any:
@@ -155,16 +155,13 @@ def _quotes_well(connection: Any) -> bool:
     return quoting is None or bool(connection.get_parameter_status(QUOTING) == quoting)
 
 
-def _is_open(connection: Any) -> bool:
-    status = connection.get_transaction_status()
-    return status in {extensions.TRANSACTION_STATUS_INTRANS, extensions.TRANSACTION_STATUS_INERROR}
-
-
-def _send(connection: Any, end: str) -> None:
-    with connection.cursor() as cursor:
-        statement = b"; ".join([*connection.queued, end.encode()])
-        connection.queued.clear()
-        cursor.execute(statement)
+def _end(connection: Any, statement: bytes) -> None:
+    """End the transaction, in one message with what is queued; send nothing where none was begun."""
+    if connection.queued or connection.get_transaction_status() in OPEN:
+        with connection.cursor() as cursor:
+            message = b"; ".join([*connection.queued, statement])
+            connection.queued.clear()
+            cursor.execute(message)
 
 
 def _lenient(name: str) -> codecs.CodecInfo | None:
