@@ -140,7 +140,7 @@ def writing(by: Author, *, longer: float = 0) -> Iterator[Session]:
 
 
 def _refused(session: Session, error: SQLAlchemyError) -> DomainError:
-    """Return the domain error for a write that failed; it tells who was in the way, where somebody was."""
+    """Return the domain error for a write that failed; it names the session that held the lock, if one did."""
     if isinstance(cause(error), deadline.Timeout):
         told = unavailable(error)
         return type(told)(UNSURE if session.info["committing"] else f"{told.detail} Nothing was changed.")
@@ -152,7 +152,7 @@ def _refused(session: Session, error: SQLAlchemyError) -> DomainError:
 
 
 def in_the_way(engine: Engine, error: BaseException) -> str | None:
-    """Return whose lock a statement has waited for, in words; None where it was not that, or nobody has one by now."""
+    """Return, in words, which session holds the lock that a statement waited for; None where there was or is none."""
     if engine.dialect.name == "sqlite" or not waited_for_lock(error):
         return None
     with suppress(SQLAlchemyError), reading(engine) as connection:

@@ -16,7 +16,7 @@ from psycopg2 import extensions
 
 SECONDS = 1.5  # for one transaction, waiting for locks included, beside its round trips
 ROUND_TRIPS = 10  # that a transaction is given, connecting included; a warm write needs 4
-LONGEST_ROUND_TRIP = 2.0  # seconds; what is slower is no distance
+LONGEST_ROUND_TRIP = 2.0  # seconds; what takes longer is slow, and not far away
 
 # A thread that connects patiently gives each host its time; else connecting counts as a part of the transaction.
 patient: ContextVar[bool] = ContextVar("patient", default=False)
@@ -84,8 +84,9 @@ def time_limit(seconds: float | None = None) -> Iterator[None]:
 def connecting(seconds: float) -> Iterator[None]:
     """Bound one try to connect.
 
-    Where the thread is `patient`, it takes nothing from the time limit around it, and these are the seconds of silence:
-    a server that many connect to at once is slow, and who gives up makes it begin again. It has three times as long.
+    Where the thread is `patient`, it takes nothing from the time limit around it, and these are the seconds without any
+    answer; in all it may take three times as long. A server that many clients connect to at once is slow, and a client
+    that gives up and tries again makes it slower.
     """
     outer, began = _limit.get(), time.monotonic()
     if outer is not None and not patient.get():

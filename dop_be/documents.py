@@ -27,7 +27,7 @@ def document(body: Mapping[str, Any], *, revision: int | None = None, untagged: 
     Args:
         body: what JSON can hold, in the order in which it is shown.
         revision: stands before the digits, where the body has one.
-        untagged: members that the digest leaves out, so that their change alone is no other state.
+        untagged: members that the digest leaves out, so that a change to them alone keeps the ETag.
     """
     content = encode(body)
     tagged = encode({name: body[name] for name in body if name not in untagged}) if untagged else content

@@ -113,10 +113,10 @@ class StateUnknown(DomainError):
 
 
 class UnsupportedColumn(TypeError):
-    """A setting's column is none that dop_be can keep; the message is one line that says what it expects."""
+    """A setting has a type of column that dop_be cannot keep; the message is one line that says what is expected."""
 
 
 def printable(said: str) -> str:
-    """Return it on one line, without what is no character."""
+    """Return a text on one line, without lines that repeat and without control characters."""
     lines = dict.fromkeys(said.splitlines())  # libpq repeats itself, with TLS and without
     return " ".join("".join(char if char.isprintable() else " " for char in " ".join(lines)).split())

@@ -33,7 +33,7 @@ SQLITE_ABOUT_VALUES = {"SQLITE_CONSTRAINT_CHECK", "SQLITE_TOOBIG"}
 MISSING = (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn)
 SQLITE_MISSING = re.compile(r"no such (table|column)|table \S+ has no column")
 WAITED = (psycopg2.errors.LockNotAvailable, psycopg2.errors.QueryCanceled)
-# Classes of SQLSTATE whose DETAIL names objects, files or limits. Elsewhere it may show rows, which are nobody's here.
+# Classes of SQLSTATE whose DETAIL names objects, files or limits. Elsewhere it may show rows, which must not be told.
 HARMLESS = ("0A", "2B", "42", "53", "55", "57", "58")
 # On some versions of Python psycopg2 makes nothing of what is not UTF-8.
 UNREADABLE = "the server refused, in words that are not UTF-8 (its log has them)"

@@ -9,10 +9,10 @@ from .errors import printable
 from .extensions import Base
 from .sentences import LOCKED
 
-# Who has locked a table of ours or rows of it, longest first: not who waits, since that is not in anyone's way unless
-# the lock is of a whole table. A lock of rows that nobody waits for shows as one of the table. Reading, ANALYZE and
-# VACUUM are in no write's way. What other roles do is hidden from this one unless it is in pg_monitor: their start is
-# null then.
+# The sessions that have locked a table of ours or rows of it, longest first. A session that waits itself comes last,
+# and only where it waits for a whole table: other waits stop nobody. A lock of rows that nobody waits for shows as one
+# of the table. Reading, ANALYZE and VACUUM are in no write's way. What other roles do is hidden from this one unless it
+# is in pg_monitor: their start is null then.
 HOLDER = text("""
 SELECT held.pid, coalesce(activity.usename, prepared.owner), activity.application_name, prepared.gid, to_char(
     coalesce(activity.xact_start, prepared.prepared) AT TIME ZONE 'UTC',

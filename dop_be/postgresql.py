@@ -56,7 +56,7 @@ class Dialect(PGDialect_psycopg2):
     def connect(self, *args: Any, **arguments: Any) -> Any:
         connection = hosts.connect(arguments, Connection)
         if connection.get_parameter_status("server_encoding") == "SQL_ASCII":
-            # It stores bytes as they come, and whoever wrote them need not have written UTF-8.
+            # It stores bytes as they come; they need not be UTF-8.
             connection.set_client_encoding("SQL_ASCII")
         return connection
 
@@ -165,7 +165,7 @@ def _end(connection: Any, statement: bytes) -> None:
 
 
 def _lenient(name: str) -> codecs.CodecInfo | None:
-    """Return a codec for UTF-8 that replaces what is none, and writes nothing else."""
+    """Return a codec that writes UTF-8, and replaces other bytes where it reads."""
 
     def decode(data: Any, errors: str = "strict", /) -> tuple[str, int]:
         return codecs.utf_8_decode(data, "replace", True)

@@ -23,8 +23,8 @@ from typing import Any
 
 LIBRARIES = (  # none that looks at the environment when it is imported, as gunicorn does
     *("alembic.command", "alembic.ddl.postgresql", "dateutil.rrule", "dotenv", "environs", "flask.cli", "flask_cors"),
-    *("flask_httpauth", "flask_migrate", "flask_smorest", "flask_sqlalchemy", "limits", "logging.config"),
-    *("marshmallow_sqlalchemy", "psycopg2.extras", "sqlalchemy.dialects.postgresql", "sqlalchemy.dialects.sqlite"),
+    *("flask_migrate", "flask_smorest", "flask_sqlalchemy", "logging.config"),
+    *("marshmallow", "psycopg2.extras", "sqlalchemy.dialects.postgresql", "sqlalchemy.dialects.sqlite"),
     *("structlog", "zoneinfo"),
 )
 DESCRIPTORS = 4  # standard input, output and error, and the socket that is told number and exit code

@@ -1,4 +1,4 @@
-"""The table of changes. Triggers write it on PostgreSQL, `service.record` on SQLite; nobody changes an entry."""
+"""The table of changes. Entries are only added: on PostgreSQL by a trigger, on SQLite by `service.record`."""
 
 from __future__ import annotations
 

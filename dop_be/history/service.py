@@ -1,4 +1,7 @@
-"""The one record of changes: written with each change, read in pages, shortened by `prune` alone."""
+"""The one record of changes: written with each change, read in pages, shortened by `prune` alone.
+
+On PostgreSQL a trigger writes it, RECORD_CHANGE in migrations/sql.py; here is what writes it on SQLite.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ def checked_reason(text: str | None, field: str) -> str | None:
 
 
 def record(session: Session, kind: str, changed: Iterable[Sides], **settings: Any) -> None:
-    """Record changes on SQLite and raise the version; on PostgreSQL triggers do both, and `changed` is not looked at.
+    """Record changes on SQLite and raise the version; on PostgreSQL, where triggers do both, do nothing.
 
     Args:
         session: the transaction of the changes, from `database.writing`.

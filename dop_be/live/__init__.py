@@ -33,9 +33,10 @@ def live(app: Flask | None = None) -> Live:
 def witness(session: Session) -> Callable[[], None] | None:
     """Read the state that a transaction is about to commit: it must allow its writer, and is served at once.
 
-    It is read before the commit, within its time limit, so that nothing can fail between the two, and made a snapshot
-    of afterwards, when nobody waits for its locks. It is what will be committed: a change has locked the row of
-    `live_state`, which every other change needs too. Where no state is in force yet, as in a command, nothing is read.
+    Read before the commit, within the same time limit, so that nothing can fail between the two; make the snapshot
+    after the commit, when nobody waits for its locks. What is read is what will be committed: this change has locked
+    the row of `live_state`, which every other change needs too. Where no state is in force yet, as in a command, read
+    nothing.
 
     Raises:
         SettingsMissing: there is no state any more; the transaction is undone.

@@ -29,7 +29,7 @@ from .snapshot import Mark, Snapshot, build
 
 FORMAT = 1
 KEEP_SECONDS = 10.0  # an unchanged state is confirmed in the file this often
-IN_USE_SECONDS = 600.0  # who has not confirmed its state for so long does not use the file
+IN_USE_SECONDS = 600.0  # a worker that has not confirmed its state for so long is gone
 LONGEST_OFFSET = 366 * 86_400.0  # seconds
 SAID = {  # and its types in JSON
     "database": str,

@@ -26,7 +26,7 @@ class Lineage:
         return [note for note in (self._older, self._fewer) if note is not None]
 
     def remember(self, kept: Identity | None) -> None:
-        """Take what a worker saw before a restart, by the file of the last state, for what was seen before."""
+        """Begin with the server that a worker followed before a restart, as the file of the last state names it."""
         self._latest = self._latest or kept
 
     def follow(self, name: str, found: Identity | None) -> None:

@@ -160,7 +160,7 @@ def look(connection: Connection) -> Found:
     if state is None:
         return Found(connection.scalar(select(ALEMBIC_REVISION)))
     clock, version, alembic, row, known, windows, last_change, lag, *values = state
-    # The database looked at its clock some time between the two; what they leave open is no difference.
+    # The database read its clock some time between the two: a time between them counts as no difference.
     offset = min(0.0, clock.timestamp() - asked_at) + max(0.0, clock.timestamp() - answered_at)
     settings = dict(zip(NAMES, values, strict=True))
     present = settings if settings["id"] is not None else None

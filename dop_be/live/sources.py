@@ -19,7 +19,7 @@ from .server import Server
 from .snapshot import Mark
 
 SQLITE_POLL_SECONDS = 0.05
-OPENING_SECONDS = 5.0  # for what is asked first: where many have just connected, who gives up must connect once more
+OPENING_SECONDS = 5.0  # for the first question: where many have just connected, giving up means to connect once more
 ERRORS = (psycopg2.Error, SQLAlchemyError, sqlite3.Error, OSError)
 
 

@@ -92,7 +92,7 @@ class Live:
     def stop(self) -> None:
         """End the watcher and close every connection."""
         with self._starting:
-            self._stopping = True  # what the watcher is asking is cut off, and that is no news
+            self._stopping = True  # this cuts off the watcher's question, which is not a loss
             if self._watcher is not None:
                 self._watcher.stop()
             if self._warmer is not None:

@@ -1,6 +1,6 @@
 """The file of the last state, which is believed whole or not at all.
 
-It is written beside its place and renamed, so that a reader finds one state or another, whoever is killed.
+It is written beside its place and renamed, so that a reader always finds a whole one, even where a writer was killed.
 """
 
 from __future__ import annotations

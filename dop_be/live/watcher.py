@@ -95,7 +95,7 @@ class Watcher(threading.Thread):
                 self._delay = FIRST_DELAY
 
     def _warn(self, deaf: str | None) -> None:
-        """Log it once why changes are polled for."""
+        """Log once why changes are polled for."""
         if deaf is not None and deaf != self._told:
             advice = "; set LISTEN_DATABASE_URL to a direct connection" if deaf == DEAF else ""
             logger.warning("LISTEN does not work, polling every %s s instead: %s%s", POLL_SECONDS, deaf, advice)

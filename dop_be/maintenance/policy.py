@@ -80,8 +80,8 @@ def boundaries(occurrences: Sequence[Occurrence], now: datetime) -> tuple[float,
 def retry_after(since: datetime | None, until: datetime | None, now: float, *, default: int, spread: int) -> int:
     """Return after how many seconds to try again (RFC 9110 section 10.2.3); `now` is a Unix time.
 
-    Where the end is known it is never before that, and by lot up to `spread` seconds later, so that clients do not
-    come back as one: at most a tenth of the maintenance's length, and at least 1.
+    Where the end is known, return the seconds until then and a random number more, so that clients do not come back
+    all at once: up to `spread`, but at most a tenth of the maintenance's length, and at least 1.
     """
     if until is None:
         return default

@@ -192,7 +192,7 @@ def recordable(values: Values) -> dict[str, Any]:
 
 
 def log(outcome: Outcome, by: Author) -> None:
-    """Log which settings a write changed; not their values, which may be nobody's business."""
+    """Log which settings a write changed; not their values, which may be private."""
     if outcome.changed:
         facts = {"revision": outcome.after["revision"], "changed": outcome.changed}
         logger.info("settings changed", extra={**facts, **asdict(by)})

@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Principal:
-    """Whom a token names, its scopes, implied ones included, and its id; ADMIN_TOKEN has none."""
+    """The holder of a token: its name, its scopes with the implied ones, and its id; None for ADMIN_TOKEN."""
 
     name: str
     scopes: frozenset[str]
@@ -31,11 +31,11 @@ class Principal:
 
 
 def principal() -> Principal | None:
-    """Return whom the request's token names; None where it carries none.
+    """Return the holder of the request's token; None where it carries none.
 
     Raises:
-        Unauthorized: its token is not valid. To show less than it asked for would hide that.
-        TooManyAttempts: there were too many such from its address.
+        Unauthorized: its token is not valid. An answer for the public would hide that.
+        TooManyAttempts: its address has sent too many such tokens.
         StateUnknown: this process has not read yet which tokens there are.
     """
     if "Authorization" not in request.headers:

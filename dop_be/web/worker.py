@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker, in which a client that is silent holds up nobody else."""
+"""gunicorn's threaded worker, in which a silent client does not hold up the others."""
 
 from __future__ import annotations
 
