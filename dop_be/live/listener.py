@@ -10,24 +10,22 @@ from typing import Any
 from psycopg2 import extensions
 from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import QueuePool
 
 from .. import deadline
-from ..database import reading
 from ..deadline import time_limit
-from ..failures import cause, explain, words
-from ..sentences import OUT_OF_CONNECTIONS
+from ..failures import cause, words
 from .loader import read_mark
+from .pooled import RETRY_DIRECT, Pooled, find_out_through
 from .server import Server, find_out
 from .snapshot import Mark
-from .sources import OPENING_SECONDS, ChangeSource, Reopen, SQLiteFile, Wake
+from .sources import OPENING_SECONDS, POLL_SECONDS, ChangeSource, Reopen, SQLiteFile, Wake
 
 CHANNEL = "dop_be"
 SELF_TEST_SECONDS = 1.0
-POLL_SECONDS = 0.25  # where LISTEN does not work
 RETRY_LISTEN = 300.0  # seconds after which a polling watcher tries to listen again
-RETRY_DIRECT = 5.0  # the same where LISTEN_DATABASE_URL does not answer
-RETRY_SILENT = 60.0  # the same where it is silent: nothing is seen for the seconds of DATABASE_CONNECT_TIMEOUT
+RETRY_SILENT = (
+    60.0  # the same where LISTEN_DATABASE_URL is silent: nothing is seen for the seconds of DATABASE_CONNECT_TIMEOUT
+)
 DEAF = "it hears nothing, as through a transaction pooler"
 REPLICA = "the server is a replica"
 
@@ -68,55 +66,6 @@ def open_source(engine: Engine, watching: Engine, fallback: Engine | None, wake:
     listener.close()
     said = "LISTEN_DATABASE_URL is a replica" if late else "LISTEN_DATABASE_URL is another database"
     return Listener.open(fallback, wake, engine, (said, RETRY_LISTEN))
-
-
-def find_out_through(engine: Engine) -> Server:
-    """Return which server DATABASE_URL leads to."""
-    with reading(engine) as connection:
-        return find_out(connection)
-
-
-class Pooled:
-    """Polls through the pool for a while, as where the server has no connection left but those that are open."""
-
-    connection = None
-
-    def __init__(self, engine: Engine, wake: Wake, deaf: str) -> None:
-        self._engine, self._wake, self.deaf = engine, wake, deaf
-        self.lag: float | None = None
-        self.server = find_out_through(engine)
-        self.name = str(self.server)
-        self._until = time.monotonic() + RETRY_DIRECT
-
-    @classmethod
-    def open(cls, engine: Engine, wake: Wake, error: SQLAlchemyError) -> Pooled:
-        """Poll, where the pool has a connection that a new one could not be had beside.
-
-        Raises:
-            sqlalchemy.exc.SQLAlchemyError: it has none, that does not answer either, or it is not for lack of one.
-        """
-        pool = engine.pool
-        if explain(error) != OUT_OF_CONNECTIONS or not isinstance(pool, QueuePool) or not pool.checkedin():
-            raise error
-        try:
-            return cls(engine, wake, f"no further connection can be had: {words(error)}")
-        except SQLAlchemyError:
-            raise error from None
-
-    def wait(self, seconds: float, loaded: Mark | None) -> bool:
-        until = time.monotonic() + seconds
-        while not self._wake.is_set and time.monotonic() < until:
-            if time.monotonic() > self._until:
-                raise Reopen
-            self._wake.wait(POLL_SECONDS)
-            with reading(self._engine) as connection:
-                mark, self.lag = read_mark(connection)
-            if not self._wake.is_set and mark != loaded:
-                return True
-        return False
-
-    def close(self) -> None:
-        """Hold nothing."""
 
 
 class Listener:

@@ -18,6 +18,7 @@ from ..sqlite import NoFile, open_file
 from .server import Server
 from .snapshot import Mark
 
+POLL_SECONDS = 0.25  # on PostgreSQL, where LISTEN does not work
 SQLITE_POLL_SECONDS = 0.05
 OPENING_SECONDS = 5.0  # for the first question: where many have just connected, giving up means to connect once more
 ERRORS = (psycopg2.Error, SQLAlchemyError, sqlite3.Error, OSError)

@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 
 from ..deadline import interrupt, patient
 from .clock import Clock
-from .listener import DEAF, POLL_SECONDS, open_source
+from .listener import DEAF, open_source
 from .snapshot import Mark
-from .sources import OPENING_SECONDS, ChangeSource, Reopen, Wake
+from .sources import OPENING_SECONDS, POLL_SECONDS, ChangeSource, Reopen, Wake
 
 CONFIRM_SECONDS = 2.0  # the database is asked this often even while LISTEN looks well
 RETRY_SECONDS = 0.5  # after a reading that failed while the source stands

@@ -18,10 +18,11 @@ from dop_be import postgresql
 from dop_be.database import reading
 from dop_be.engines import watching_engine
 from dop_be.live import listener
-from dop_be.live.listener import Listener, find_out_through, open_source
+from dop_be.live.listener import Listener, open_source
 from dop_be.live.loader import read_mark
+from dop_be.live.pooled import find_out_through
 from dop_be.live.snapshot import Mark
-from dop_be.live.sources import ERRORS, ChangeSource, Reopen, SQLiteFile, Wake
+from dop_be.live.sources import ERRORS, POLL_SECONDS, ChangeSource, Reopen, SQLiteFile, Wake
 
 from .. import shared
 from ..clock import Clock
@@ -312,7 +313,7 @@ def test_polling_is_paused_between_questions(postgresql_url: str, wake: Wake, mo
     with closing(Listener.open(engine, wake, engine, ("a test", 300.0))) as source:
         monkeypatch.setattr(listener, "read_mark", ask)
         assert not source.wait(1.0, None)
-    assert 1 <= len(questions) <= 1.0 / listener.POLL_SECONDS + 1
+    assert 1 <= len(questions) <= 1.0 / POLL_SECONDS + 1
 
 
 def test_a_silent_database_url_keeps_nobody_from_listening(postgresql_url: str, wake: Wake) -> None:
