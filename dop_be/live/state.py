@@ -103,11 +103,6 @@ class Live:
         self.engine.dispose()
 
     @property
-    def version(self) -> int | None:
-        """The version of the snapshot."""
-        return self.snapshot.version if self.snapshot else None
-
-    @property
     def mark(self) -> Mark | None:
         """What the snapshot was loaded for; None where the last look found no complete state."""
         return self.snapshot.mark if self.snapshot is not None and self.status.complete else None
@@ -202,12 +197,7 @@ class Live:
             with self._swapping:
                 before, was = self.snapshot, self.status
                 swapped = snapshot is not None and self._swap(snapshot, began)
-                source = "database" if snapshot is not None else was.source
-                offset = was.clock_offset if reading.clock_offset is None else reading.clock_offset
-                # A last state is not confirmed by a database that has none.
-                confirmed_at = was.confirmed_at if source == "last_state" else time.monotonic() - (reading.lag or 0.0)
-                complete, revision = snapshot is not None, reading.alembic_revision
-                self.status = Status(None, revision, complete, confirmed_at, offset, source, reading.lag, reading.fault)
+                self.status = was.after(reading)
                 if reading.clock_offset is not None:
                     self.clock.measure(reading.clock_offset)
                 self._identity = self._answering

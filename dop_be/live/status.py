@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import time
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+from .loader import Reading
 
 
 @dataclass(frozen=True)
@@ -23,3 +26,20 @@ class Status:
     source: Literal["database", "last_state"] | None = None
     lag: float | None = None
     fault: BaseException | None = None
+
+    def after(self, reading: Reading) -> Self:
+        """Return the status after a reading that the database answered."""
+        source = "database" if reading.snapshot is not None else self.source
+        # A last state is not confirmed by a database that has none.
+        confirmed = self.confirmed_at if source == "last_state" else time.monotonic() - (reading.lag or 0.0)
+        return replace(
+            self,
+            error=None,
+            alembic_revision=reading.alembic_revision,
+            complete=reading.snapshot is not None,
+            confirmed_at=confirmed,
+            clock_offset=self.clock_offset if reading.clock_offset is None else reading.clock_offset,
+            source=source,
+            lag=reading.lag,
+            fault=reading.fault,
+        )
