@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from typing import Any
 
-import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -26,6 +25,7 @@ from dop_be.extensions import db
 from .clock import Clock
 from .conftest import ADMIN
 from .e2e.servers import eventually
+from .failing import held
 from .postgres import WAITING, Cluster, connections_used_up, execute
 
 pytestmark = pytest.mark.limits
@@ -48,19 +48,6 @@ def write(client: FlaskClient, **settings: object) -> TestResponse:
 def json_of(response: TestResponse) -> dict[str, Any]:
     body: dict[str, Any] = response.get_json()
     return body
-
-
-@contextmanager
-def held(url: str, *statements: str) -> Iterator[None]:
-    """A transaction of somebody else's, open for the block."""
-    connection = psycopg2.connect(url)
-    try:
-        with connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-        yield
-    finally:
-        connection.close()
 
 
 def assert_refused_in_time(client: FlaskClient) -> None:
