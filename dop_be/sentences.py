@@ -22,6 +22,10 @@ CANCELLED = "The database server was told to cancel this, and undid it; try agai
 TAKEN = "Somebody else has made one of this name at the same moment."
 CONFLICT = "The database undid this, since another transaction was in its way; try again."
 NOT_MIGRATED = "The database is not migrated to this release: run `flask db upgrade`."
+UNRECORDED = (
+    "The database records no changes, since its triggers are missing or disabled: run `flask db upgrade` or enable"
+    " them. Nothing was changed."
+)
 NO_PRIVILEGE = (
     "The database refuses this to the role of DATABASE_URL; run deploy/grants.sql for that role, or use the role that"
     " migrates."

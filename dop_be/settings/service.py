@@ -14,10 +14,11 @@ from sqlalchemy.engine import Row
 from sqlalchemy.orm import Session
 
 from ..database import Author, author, first, writing
-from ..errors import ChangedSince, NotFound, RevisionConflict, SettingsMissing
+from ..errors import ChangedSince, DatabaseUnavailable, NotFound, RevisionConflict, SettingsMissing
 from ..fields import parse
 from ..history import service as history
 from ..history.model import Change
+from ..sentences import UNRECORDED
 from .models import SHOWN, SWITCH, WRITABLE, SystemSettings
 from .schemas import FIELDS, SettingsChangeSchema, dump, settings_document
 
@@ -161,14 +162,21 @@ def locked_row(session: Session, *more: ColumnElement[Any]) -> tuple[Values, Seq
 
 
 def write(session: Session, before: Values, values: Values) -> Values:
-    """Write the values that differ from the locked row's, and record that; return the row as it is then."""
+    """Write the values that differ from the locked row's, and record that; return the row as it is then.
+
+    Raises:
+        DatabaseUnavailable: nothing records it, since the triggers are gone or disabled; the transaction is undone.
+    """
     changed = {name: value for name, value in values.items() if before[name] != value}
     if not changed:
         return before
     seen = SystemSettings.revision == before["revision"]
     if session.get_bind().dialect.name == "postgresql":  # where triggers do the rest
         statement = update(SystemSettings).where(seen).values(changed).returning(*SHOWN)
-        return dict(session.execute(statement).mappings().one())
+        after = dict(session.execute(statement).mappings().one())
+        if after["revision"] == before["revision"]:
+            raise DatabaseUnavailable(UNRECORDED)
+        return after
     stamp = _stamp(session, before, changed)
     session.execute(update(SystemSettings).where(seen).values(changed | stamp))
     after = {**before, **changed, **stamp}

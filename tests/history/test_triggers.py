@@ -11,6 +11,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from dop_be import sentences
+
 from ..conftest import ADMIN
 from ..e2e.servers import eventually
 from ..postgres import Cluster, execute
@@ -148,6 +150,13 @@ def test_a_change_around_the_triggers_reaches_every_worker_all_the_same(
 ) -> None:
     execute(postgresql_url, f"{around}; UPDATE system_settings SET maintenance_message = 'around'")
     eventually(WITHIN, lambda: message(watched) == "around")
+
+
+def test_what_nothing_would_record_is_not_written(app: Flask, postgresql_url: str) -> None:
+    execute(postgresql_url, "ALTER TABLE system_settings DISABLE TRIGGER ALL")
+    status, body = patch(app.test_client(), maintenance_message="unrecorded")
+    assert (status, body["code"], body["detail"]) == (503, "database_unavailable", sentences.UNRECORDED)
+    assert execute(postgresql_url, "SELECT maintenance_message FROM system_settings") == [(None,)]
 
 
 def test_a_fault_of_the_database_is_not_blamed_on_the_caller(app: Flask, postgresql_url: str) -> None:
