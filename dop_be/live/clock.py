@@ -30,6 +30,11 @@ def steady() -> float:
     return time.clock_gettime(STEADY)
 
 
+def host() -> float:
+    """Return the Unix time at which the steady clock was at 0, by this host's clock: another one once that is set."""
+    return time.time() - steady()
+
+
 def differing(offset: float) -> str | None:
     """Say that the database's clock is so many seconds ahead, without a full stop; None where that is tolerated."""
     if abs(offset) <= TOLERATED:
@@ -57,10 +62,14 @@ class Clock:
         begun = self._begun
         return time.time() if begun is None else time.clock_gettime(STEADY) + begun
 
-    def measure(self, offset: float) -> None:
-        """Note how many seconds the database's clock is ahead; log it once where it begins or ceases to count."""
-        self._measured_at = steady()
-        self._ours = time.time() - self._measured_at
+    def measure(self, offset: float, ours: float) -> None:
+        """Note a difference of the clocks; log it once where it begins or ceases to count.
+
+        Args:
+            offset: how many seconds the database's clock is ahead.
+            ours: what `host` was when that was found out: this host's clock may have been set since.
+        """
+        self._measured_at, self._ours = steady(), ours
         corrects = abs(offset) > (AGREED if self._corrects else TOLERATED)
         self._begun = self._ours + (offset if corrects else 0.0)
         if corrects is not self._corrects:
@@ -73,5 +82,5 @@ class Clock:
     def is_due(self) -> bool:
         """Whether the clocks have to be compared anew: this host's was set, or may have drifted."""
         elapsed = steady()
-        was_set = abs(time.time() - elapsed - self._ours) > STEP
+        was_set = abs(host() - self._ours) > STEP
         return was_set or elapsed - self._measured_at > MEASURE_SECONDS

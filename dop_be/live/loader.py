@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,6 +38,7 @@ from ..maintenance.models import WINDOWS
 from ..maintenance.schedule import Window, is_sound
 from ..settings.models import SHOWN, SystemSettings
 from ..version import LiveState
+from .clock import host, steady
 from .snapshot import Mark, Snapshot, build
 
 
@@ -97,7 +97,7 @@ def _replay_lag_sqlite(element: replay_lag, compiler: Any, **kw: Any) -> str:
 class Found:
     """The state as it came from the database, not yet made a snapshot of.
 
-    `settings` is None where their row is missing; `now` is the time on the database's clock, and the last three are
+    `settings` is None where their row is missing; `now` is the time on the database's clock, and the last four are
     those of `Reading`.
     """
 
@@ -109,6 +109,7 @@ class Found:
     windows: Sequence[Mapping[str, Any]] = ()
     now: datetime | None = None
     clock_offset: float | None = None
+    ours: float = 0.0
     last_change: int | None = None
     lag: float | None = None
 
@@ -118,6 +119,7 @@ class Reading:
     """What one look at the database found; `snapshot` is None where the settings row, or its table, is not there.
 
     `clock_offset` is how many seconds the database's clock is ahead of this host's, at least; None: it did not say.
+    `ours` is what `clock.host` was then.
     `last_change` is the id of the newest entry of the history, `lag` how many seconds a replica is behind its primary,
     None on a primary; `fault` what is missing of the schema.
     """
@@ -125,6 +127,7 @@ class Reading:
     alembic_revision: str | None
     snapshot: Snapshot | None
     clock_offset: float | None = None
+    ours: float = 0.0
     last_change: int | None = None
     lag: float | None = None
     fault: BaseException | None = None
@@ -154,18 +157,19 @@ def read_through(connection: Connection, seconds: float | None = None) -> Readin
 
 def look(connection: Connection) -> Found:
     """Read the state, in a transaction that may be open already. It takes only as long as the database needs."""
-    asked_at = time.time()
+    asked_at = steady()
     state = connection.execute(STATE).one_or_none()
-    answered_at = time.time()
+    answered_at, ours = steady(), host()
     if state is None:
         return Found(connection.scalar(select(ALEMBIC_REVISION)))
     clock, version, alembic, row, known, windows, last_change, lag, *values = state
     # The database read its clock some time between the two: a time between them counts as no difference.
-    offset = min(0.0, clock.timestamp() - asked_at) + max(0.0, clock.timestamp() - answered_at)
+    ahead = clock.timestamp() - ours
+    offset = min(0.0, ahead - asked_at) + max(0.0, ahead - answered_at)
     settings = dict(zip(NAMES, values, strict=True))
     present = settings if settings["id"] is not None else None
     measured = round(offset, 3) + 0.0  # no -0.0
-    return Found(alembic, present, version, row, known, windows, clock, measured, last_change, lag)
+    return Found(alembic, present, version, row, known, windows, clock, measured, ours, last_change, lag)
 
 
 def look_at_tokens(connection: Connection) -> tuple[Sequence[Mapping[str, Any]], datetime]:
@@ -181,11 +185,11 @@ def understand(found: Found) -> Reading:
         ValueError, OverflowError: SQL left what Python cannot hold.
     """
     if found.settings is None:
-        return Reading(found.alembic_revision, None, found.clock_offset, found.last_change, found.lag)
+        return Reading(found.alembic_revision, None, found.clock_offset, found.ours, found.last_change, found.lag)
     mark = Mark(found.version, found.alembic_revision, found.settings["revision"], found.row)
     windows = [_window(window) for window in found.windows]
     snapshot = build(mark, found.settings, tokens=map(tokens.load, found.tokens), windows=windows)
-    return Reading(found.alembic_revision, snapshot, found.clock_offset, found.last_change, found.lag)
+    return Reading(found.alembic_revision, snapshot, found.clock_offset, found.ours, found.last_change, found.lag)
 
 
 def read_mark(connection: Connection) -> tuple[Mark | None, float | None]:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..database import drop_connections
 from ..deadline import Timeout
 from ..failures import cause, words
-from .clock import Clock, boot, steady
+from .clock import Clock, boot, host, steady
 from .keeper import Keeper
 from .last_state import About, Identity
 from .lineage import Lineage
@@ -199,7 +199,7 @@ class Live:
                 swapped = snapshot is not None and self._swap(snapshot, began)
                 self.status = was.after(reading)
                 if reading.clock_offset is not None:
-                    self.clock.measure(reading.clock_offset)
+                    self.clock.measure(reading.clock_offset, reading.ours)
                 self._identity = self._answering
                 self._expire()
             self._looked.set()
@@ -246,7 +246,7 @@ class Live:
                 self.snapshot = snapshot
                 lost, revision, at = self.status.error, snapshot.mark.alembic_revision, time.monotonic() - age
                 self.status = Status(lost, revision, False, at, offset, "last_state")
-                self.clock.measure(offset)
+                self.clock.measure(offset, host())
             logger.warning("the last state is in force, which was confirmed %.0f s ago", age)
             self._tell(None, snapshot)
 
