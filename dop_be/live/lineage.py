@@ -16,7 +16,7 @@ class Lineage:
     def __init__(self) -> None:
         self._name: str | None = None
         self._latest: Identity | None = None
-        self._last_change = 0
+        self._last_change = self._newest = 0
         self._older: str | None = None
         self._fewer: str | None = None
 
@@ -46,21 +46,19 @@ class Lineage:
             return
         self._older = None
         if latest is not None and found.system != latest.system:
-            self._last_change, self._fewer = 0, None
+            self._last_change, self._newest, self._fewer = 0, 0, None
         self._latest = found
 
     def see(self, last_change: int | None) -> None:
-        """Note the newest change that the database has."""
+        """Note the newest change that the database has, and log each time that it went back."""
         newest = last_change or 0
+        went_back, self._newest = newest < self._newest, newest
         if newest >= self._last_change:
             self._last_change, self._fewer = newest, None
-        else:
-            told, self._fewer = (
-                self._fewer,
-                (
-                    f"the newest change of the database is {newest}, and it was {self._last_change} before: what came"
-                    f" between is lost, or this is another copy; {SEE}"
-                ),
-            )
-            if told is None:
-                logger.error("%s", self._fewer)
+            return
+        self._fewer = (
+            f"the newest change of the database is {newest}, and it was {self._last_change} before: what came between"
+            f" is lost, or this is another copy; {SEE}"
+        )
+        if went_back:
+            logger.error("%s", self._fewer)

@@ -51,6 +51,10 @@ def test_fewer_changes_are_told_until_there_are_as_many_again(
     assert errors(caplog) == 1
     lineage.see(8)
     assert "newest change of the database is 8, and it was 10" in lineage.notes[0]
+    assert errors(caplog) == 1
+    lineage.see(5)  # again
+    assert "newest change of the database is 5, and it was 10" in lineage.notes[0]
+    assert errors(caplog) == 2
     lineage.see(10)
     assert lineage.notes == []
 
