@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PARALLEL := -n auto --dist worksteal
 VERSION := 18
+SEEDS := 20
 DATA_LAYER := $(addprefix tests/,access history live maintenance migrations settings suite/test_databases.py \
 	test_columns.py test_database.py test_writers.py)
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host \
@@ -27,7 +28,8 @@ test-postgres: system install ## run the tests of the data layer on another Post
 	env -u TEST_DATABASE_URL TEST_POSTGRESQL_BINARIES="$(CURDIR)/.postgresql/$(VERSION)/bin" \
 		$(BIN)/python -m pytest $(PARALLEL) $(DATA_LAYER)
 
-soak: system install ## run the tests that take long: faults again and again, and many more inputs
+soak: system install ## run what takes long: SEEDS=100 histories under random faults, faults again and again, many more inputs
+	$(BIN)/python -m tests.robustness --seeds $(SEEDS)
 	$(BIN)/python -m pytest $(PARALLEL) -m soak
 	$(BIN)/python -m pytest $(PARALLEL) --hypothesis-profile=soak tests/test_fuzz.py
 

@@ -32,6 +32,7 @@ class Proxy:
     refuses, the client's connection is reset.
 
     Frozen, it delivers nothing, and keeps what comes in both directions until it thaws: a stopped server does the same.
+    Down, it resets every connection, those that come too. `round_trip` may change while it runs.
     """
 
     def __init__(self, url: str, round_trip: float) -> None:
@@ -39,7 +40,7 @@ class Proxy:
         self._server = str(server.host), server.port or 5432
         guard.check_database({"host": self._server[0], "port": str(self._server[1])})
         guard.allowed.add(self._server[1])
-        self._port, self._half = free_port(), round_trip / 2
+        self._port, self.round_trip, self._down = free_port(), round_trip, False
         self.url = server.set(host="127.0.0.1", port=self._port).render_as_string(hide_password=False)
         self._completed: list[Trip] = []
         self._ends: set[asyncio.StreamWriter] = set()
@@ -67,6 +68,13 @@ class Proxy:
     def cut(self) -> None:
         """Reset every connection, at both ends and at once."""
         self._run(_call(self._reset))
+
+    def go_down(self) -> None:
+        self._down = True
+        self.cut()
+
+    def come_up(self) -> None:
+        self._down = False
 
     @contextmanager
     def trips(self, name: str | None = None) -> Iterator[list[Trip]]:
@@ -98,13 +106,16 @@ class Proxy:
             _abort(end)
 
     def _begin(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        if self._down:
+            _abort(client)
+            return
         task = asyncio.create_task(self._serve(reader, client))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         conversation, ends = Conversation(), [client]
-        to_server = _Direction(self._thawed, lambda: self._half if conversation.heard else 3 * self._half)
+        to_server = _Direction(self._thawed, lambda: self.round_trip * (0.5 if conversation.heard else 1.5))
         self._ends.add(client)
         try:
             async with asyncio.TaskGroup() as group:
@@ -131,7 +142,7 @@ class Proxy:
             if trip := conversation.answer(data):
                 self._completed.append(trip)
 
-        to_client = _Direction(self._thawed, lambda: self._half)
+        to_client = _Direction(self._thawed, lambda: self.round_trip / 2)
         async with asyncio.TaskGroup() as group:
             group.create_task(to_client.receive(answers))
             group.create_task(to_client.deliver(client, count))

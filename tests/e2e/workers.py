@@ -34,8 +34,8 @@ def connections(port: int, workers: Sequence[int]) -> dict[int, HTTPConnection]:
     for _ in range(TRIES):
         connection = HTTPConnection("127.0.0.1", port, timeout=30)
         ask(connection, "/livez")
-        owner = _owner(port, int(connection.sock.getsockname()[1]), workers)
-        if found.setdefault(owner, connection) is not connection:
+        process = owner(port, int(connection.sock.getsockname()[1]), workers)
+        if found.setdefault(process, connection) is not connection:
             connection.close()
         if len(found) == len(workers):
             return found
@@ -76,7 +76,7 @@ def watching(
             connection.close()
 
 
-def _owner(port: int, client_port: int, workers: Sequence[int]) -> int:
+def owner(port: int, client_port: int, workers: Sequence[int]) -> int:
     """The process that has the server's end of a loopback connection open (proc(5), /proc/net/tcp and /proc/pid/fd)."""
     ends = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     # An earlier connection between the same ports may linger, without a socket; and a line may be there twice, since

@@ -202,6 +202,30 @@ def test_a_cut_resets_every_connection_and_the_next_one_works(cluster: SecuredCl
         assert execute(proxy.url, "SELECT 2") == [(2,)]
 
 
+def test_a_network_that_is_down_resets_every_connection_until_it_comes_up(url: str) -> None:
+    with proxied(url) as proxy:
+        with connected(proxy.url) as (_, cursor):
+            proxy.go_down()
+            with pytest.raises(psycopg2.OperationalError):
+                cursor.execute("SELECT 1")
+        for _ in range(3):
+            with pytest.raises(psycopg2.OperationalError):
+                psycopg2.connect(proxy.url)
+        proxy.come_up()
+        with connected(proxy.url) as (_, cursor):
+            cursor.execute("SELECT 1")
+            assert cursor.fetchall() == [(1,)]
+
+
+def test_the_distance_may_change_under_an_open_connection(url: str) -> None:
+    with proxied(url) as proxy, connected(proxy.url) as (_, cursor):
+        cursor.execute("SELECT 1")
+        proxy.round_trip = LONG
+        began = time.monotonic()
+        cursor.execute("SELECT 1")
+        assert time.monotonic() - began >= LONG
+
+
 def test_a_server_that_refuses_is_told(cluster: SecuredCluster) -> None:
     nobody = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
     with far(nobody, round_trip=0.0) as url, pytest.raises(psycopg2.OperationalError):
