@@ -56,7 +56,7 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
-    return Folder(shutil.copytree(processes.project(), tmp_path / "dop"))
+    return Folder(shutil.copytree(processes.project(), tmp_path / "dop", ignore=shutil.ignore_patterns("instance")))
 
 
 def gunicorn_settings(folder: Folder, **environment: str) -> dict[str, str]:

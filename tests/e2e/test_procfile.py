@@ -32,6 +32,7 @@ def environment(own_postgresql: str) -> dict[str, str]:
         ADMIN_TOKEN=ADMIN_TOKEN,
         GUNICORN_CMD_ARGS=f"--bind 127.0.0.1:{port}",
         PYTHONWARNINGS="error",
+        STATE_FILE="none",  # else it would lie in the copy of the project that all tests share
     )
 
 
