@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Index, String, text
+from sqlalchemy import Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..columns import UtcDateTime
@@ -23,6 +23,9 @@ class ApiToken(Base):
     name: Mapped[str] = mapped_column(String(200))
     digest: Mapped[str] = mapped_column(String(64), doc="SHA-256 of the token, in hexadecimal.")
     scopes: Mapped[str] = mapped_column(String(200), doc="With spaces between.")
+    components: Mapped[str | None] = mapped_column(
+        Text, doc="The names of those that it is limited to, with spaces between; null: it is not limited."
+    )
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_by: Mapped[str] = mapped_column(String(200))
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -1,4 +1,4 @@
-"""The planned windows. Rows may also come from SQL or a migration: every column but the times has a default."""
+"""The components and the planned windows. Rows may also come from SQL or a migration, so that there are defaults."""
 
 from __future__ import annotations
 
@@ -14,8 +14,26 @@ from ..extensions import Base
 from ..settings.models import MESSAGE_LENGTH, MODES
 from .schedule import Window
 
+NAME_LENGTH, TITLE_LENGTH = 63, 100
 ZONE_LENGTH = 64
 RULE_LENGTH = 200
+
+
+class Component(Base):
+    """A named part of the platform that can be closed alone."""
+
+    __tablename__ = "components"
+
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    title: Mapped[str] = mapped_column(
+        String(TITLE_LENGTH), server_default="", doc="What people see; the name where it is empty."
+    )
+    is_maintain: Mapped[bool] = mapped_column(server_default=false())
+    maintenance_mode: Mapped[str] = mapped_column(
+        enumeration("maintenance_mode", *MODES, length=16), server_default=MODES[0]
+    )
+    maintenance_message: Mapped[str | None] = mapped_column(String(MESSAGE_LENGTH))
+    maintenance_since: Mapped[datetime | None] = mapped_column(UtcDateTime, doc="When its switch was last flipped.")
 
 
 class MaintenanceWindow(Base):
@@ -42,7 +60,9 @@ class MaintenanceWindow(Base):
     ad_hoc: Mapped[bool] = mapped_column(
         server_default=false(), doc="Whether it was opened from now, by `on --for` or `until`, and not planned."
     )
+    component: Mapped[str | None] = mapped_column(String(NAME_LENGTH), doc="Null for the whole platform.")
 
 
+COMPONENTS = select(*Component.__table__.columns).order_by(Component.name)
 COLUMNS = {field.name: MaintenanceWindow.__table__.c[field.name] for field in fields(Window)}
 WINDOWS = select(*COLUMNS.values()).order_by(MaintenanceWindow.starts_at, MaintenanceWindow.id)

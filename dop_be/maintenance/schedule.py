@@ -28,7 +28,7 @@ TRIAL = timedelta(days=366)  # within which occurrences of one window may not to
 
 @dataclass(frozen=True)
 class Window:
-    """A planned maintenance, or one that was opened `ad_hoc`.
+    """A planned maintenance, or one that was opened `ad_hoc`; of the platform, or of a component.
 
     `ended_at` is when somebody last ended an occurrence of it early.
     """
@@ -42,6 +42,7 @@ class Window:
     rrule: str | None = None
     ended_at: datetime | None = None
     ad_hoc: bool = False
+    component: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
