@@ -112,7 +112,7 @@ def writing(directory: Path, rounds: int) -> Table:
     found, rows = snapshot_of(live), []
     live.stop()
     for count in WINDOWS:
-        snapshot = build(found.mark, found.settings, tokens=[], windows=daily(count))
+        snapshot = build(found.mark, found.settings, tokens=[], windows=daily(count), components=[])
         file = StateFile(directory / f"{count}.json", DATABASE, ROOT / "migrations", 86_400)
         times = [written(file, replace(snapshot, mark=replace(found.mark, version=n))) for n in range(rounds + 1)]
         wall, cpu = (median(each) for each in zip(*times[1:], strict=True))

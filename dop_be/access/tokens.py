@@ -22,18 +22,26 @@ NOBODY = sha256(b"").hexdigest()  # what an unknown id is compared with, so that
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token that was not revoked; `digest` is the SHA-256 of its whole text in hexadecimal."""
+    """A token that was not revoked; `digest` is the SHA-256 of its whole text in hexadecimal.
+
+    `components` are those that it is limited to; None: it is not limited.
+    """
 
     id: str
     name: str
     digest: str
     scopes: frozenset[str]
     expires_at: datetime | None
+    components: frozenset[str] | None = None
 
     @property
     def bypasses(self) -> bool:
         """Whether it passes the gate, and so authenticates nothing."""
         return BYPASS in self.scopes
+
+    def covers(self, component: str | None) -> bool:
+        """Whether it counts for a component; with None for the platform, and so for every component."""
+        return self.components is None or component in self.components
 
     def is_over(self, now: float) -> bool:
         """Whether it has expired at a Unix time."""
@@ -77,4 +85,6 @@ def load(row: Mapping[Any, Any]) -> Token:
         made = min(row["created_at"], LAST_DAY)
         named, expires_at = frozenset({BYPASS}), min(expires_at or made + BYPASS_LIFETIME, made + LONGEST_BYPASS)
     implied = {IMPLIED[scope] for scope in named if scope in IMPLIED}
-    return Token(row["id"], row["name"], row["digest"], named | implied, expires_at)
+    limits = row.get("components")
+    components = None if limits is None else frozenset(limits.split())
+    return Token(row["id"], row["name"], row["digest"], named | implied, expires_at, components)

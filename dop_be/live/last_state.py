@@ -21,7 +21,7 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 
 from ..access.tokens import Token
 from ..columns import from_json
-from ..maintenance.models import COLUMNS
+from ..maintenance.models import COLUMNS, Component
 from ..maintenance.schedule import Window
 from ..settings.models import SHOWN
 from .clock import boot, steady, unix_time
@@ -151,6 +151,7 @@ def _rows(snapshot: Snapshot) -> dict[str, Any]:
         "settings": dict(snapshot.settings),
         "tokens": [asdict(token) for token in snapshot.tokens.values()],
         "windows": [asdict(window) for window in snapshot.windows],
+        "components": [dict(component) for component in snapshot.components.values()],
     }
 
 
@@ -180,11 +181,16 @@ def read_rows(mark: Mark, line: bytes) -> Snapshot:
             {column.key: _value(column, rows["settings"][column.key]) for column in SHOWN},
             tokens=[_token(row) for row in rows["tokens"]],
             windows=[_window(row) for row in rows["windows"]],
+            components=[_component(row) for row in rows["components"]],
         )
 
 
 def _window(row: Mapping[str, Any]) -> Window:
     return Window(**{name: _value(column, row[name]) for name, column in COLUMNS.items()})
+
+
+def _component(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {column.key: _value(column, row[column.key]) for column in Component.__table__.columns}
 
 
 def _value(column: KeyedColumnElement[Any], said: Any) -> Any:
@@ -205,9 +211,10 @@ def _check(said: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
 
 
 def _token(row: Mapping[str, Any]) -> Token:
-    _check(row, {"id": str, "name": str, "digest": str, "scopes": list})
+    _check(row, {"id": str, "name": str, "digest": str, "scopes": list, "components": list | None})
     expires_at = row["expires_at"] and datetime.fromisoformat(row["expires_at"])
-    return Token(**{**row, "scopes": frozenset(row["scopes"]), "expires_at": expires_at})
+    components = None if row["components"] is None else frozenset(row["components"])
+    return Token(**{**row, "scopes": frozenset(row["scopes"]), "expires_at": expires_at, "components": components})
 
 
 def _as_json(value: object) -> Any:

@@ -34,7 +34,7 @@ from ..database import reading
 from ..deadline import time_limit
 from ..failures import lacks_schema
 from ..history.model import Change
-from ..maintenance.models import WINDOWS
+from ..maintenance.models import COMPONENTS, WINDOWS
 from ..maintenance.schedule import Window, is_sound
 from ..settings.models import SHOWN, SystemSettings
 from ..version import LiveState
@@ -62,7 +62,13 @@ def _row_version_sqlite(element: row_version, compiler: Any, **kw: Any) -> str:
 ALEMBIC_VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32)))
 ALEMBIC_REVISION = select(ALEMBIC_VERSION.c.version_num).limit(literal_column("1")).scalar_subquery()
 TOKENS = select(
-    ApiToken.id, ApiToken.name, ApiToken.digest, ApiToken.scopes, ApiToken.created_at, ApiToken.expires_at
+    ApiToken.id,
+    ApiToken.name,
+    ApiToken.digest,
+    ApiToken.scopes,
+    ApiToken.components,
+    ApiToken.created_at,
+    ApiToken.expires_at,
 ).where(NOT_REVOKED)
 NAMES = [column.key for column in SHOWN]
 
@@ -107,6 +113,7 @@ class Found:
     row: str | None = None
     tokens: Sequence[Mapping[str, Any]] = ()
     windows: Sequence[Mapping[str, Any]] = ()
+    components: Sequence[Mapping[str, Any]] = ()
     now: datetime | None = None
     clock_offset: float | None = None
     ours: float = 0.0
@@ -162,14 +169,14 @@ def look(connection: Connection) -> Found:
     answered_at, ours = steady(), host()
     if state is None:
         return Found(connection.scalar(select(ALEMBIC_REVISION)))
-    clock, version, alembic, row, known, windows, last_change, lag, *values = state
+    clock, version, alembic, row, known, windows, components, last_change, lag, *values = state
     # The database read its clock some time between the two: a time between them counts as no difference.
     ahead = clock.timestamp() - ours
     offset = min(0.0, ahead - asked_at) + max(0.0, ahead - answered_at)
     settings = dict(zip(NAMES, values, strict=True))
     present = settings if settings["id"] is not None else None
     measured = round(offset, 3) + 0.0  # no -0.0
-    return Found(alembic, present, version, row, known, windows, clock, measured, ours, last_change, lag)
+    return Found(alembic, present, version, row, known, windows, components, clock, measured, ours, last_change, lag)
 
 
 def look_at_tokens(connection: Connection) -> tuple[Sequence[Mapping[str, Any]], datetime]:
@@ -188,7 +195,13 @@ def understand(found: Found) -> Reading:
         return Reading(found.alembic_revision, None, found.clock_offset, found.ours, found.last_change, found.lag)
     mark = Mark(found.version, found.alembic_revision, found.settings["revision"], found.row)
     windows = [_window(window) for window in found.windows]
-    snapshot = build(mark, found.settings, tokens=map(tokens.load, found.tokens), windows=windows)
+    snapshot = build(
+        mark,
+        found.settings,
+        tokens=map(tokens.load, found.tokens),
+        windows=windows,
+        components=found.components,
+    )
     return Reading(found.alembic_revision, snapshot, found.clock_offset, found.ours, found.last_change, found.lag)
 
 
@@ -224,6 +237,7 @@ STATE = select(
     row_version(),
     rows(TOKENS),
     rows(WINDOWS),
+    rows(COMPONENTS),
     select(func.max(Change.id)).scalar_subquery(),
     replay_lag(),
     *SHOWN,

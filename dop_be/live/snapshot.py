@@ -31,7 +31,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One state of the database. `public` and `private` are the settings' two views."""
+    """One state of the database. `public` and `private` are the settings' two views; components are rows by name."""
 
     mark: Mark
     settings: Mapping[str, Any]
@@ -39,6 +39,7 @@ class Snapshot:
     private: Document
     tokens: Tokens
     windows: tuple[Window, ...]
+    components: Mapping[str, Mapping[str, Any]]
     planned: Document
     timeline: Timeline
 
@@ -52,9 +53,17 @@ class Snapshot:
         return self.timeline.at(now)
 
 
-def build(mark: Mark, settings: Mapping[str, Any], *, tokens: Iterable[Token], windows: Iterable[Window]) -> Snapshot:
+def build(
+    mark: Mark,
+    settings: Mapping[str, Any],
+    *,
+    tokens: Iterable[Token],
+    windows: Iterable[Window],
+    components: Iterable[Mapping[str, Any]],
+) -> Snapshot:
     """Make the snapshot of a settings row, with every value by its column's name, and of what else is in force."""
     settings, windows = MappingProxyType(dict(settings)), tuple(windows)
+    parts = MappingProxyType({component["name"]: component for component in components})
     return Snapshot(
         mark=mark,
         settings=settings,
@@ -62,6 +71,7 @@ def build(mark: Mark, settings: Mapping[str, Any], *, tokens: Iterable[Token], w
         private=settings_document(settings, private=True),
         tokens=MappingProxyType({token.id: token for token in tokens}),
         windows=windows,
+        components=parts,
         planned=document({"windows": [dump_window(window) for window in windows]}),
-        timeline=Timeline(settings, windows),
+        timeline=Timeline(settings, windows, parts),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import fields
 from datetime import datetime
@@ -15,6 +16,7 @@ from ..settings.models import MESSAGE_LENGTH, MODES
 from .schedule import Window
 
 NAME_LENGTH, TITLE_LENGTH = 63, 100
+NAME = re.compile("[a-z0-9][a-z0-9-]{0,62}", re.ASCII)  # of a component
 ZONE_LENGTH = 64
 RULE_LENGTH = 200
 
@@ -25,9 +27,7 @@ class Component(Base):
     __tablename__ = "components"
 
     name: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
-    title: Mapped[str] = mapped_column(
-        String(TITLE_LENGTH), server_default="", doc="What people see; the name where it is empty."
-    )
+    title: Mapped[str | None] = mapped_column(String(TITLE_LENGTH), doc="What people see; null: the name.")
     is_maintain: Mapped[bool] = mapped_column(server_default=false())
     maintenance_mode: Mapped[str] = mapped_column(
         enumeration("maintenance_mode", *MODES, length=16), server_default=MODES[0]

@@ -28,28 +28,35 @@ class Maintenance:
     revision: int
 
 
-def in_force(settings: Mapping[str, Any], occurrences: Sequence[Occurrence], now: datetime) -> Maintenance:
+def in_force(
+    settings: Mapping[str, Any],
+    occurrences: Sequence[Occurrence],
+    now: datetime,
+    component: Mapping[str, Any] | None = None,
+) -> Maintenance:
     """Return the maintenance that these settings and the windows' occurrences, in order, put in force.
 
     The stricter mode wins, with its message; of equally strict ones the switch, then the window that was opened in
-    its place, then the one that opened first. The switch has no end, so while it is on there is none, also where a
-    stricter window will close.
+    its place, then the one that opened first. A switch has no end, so while one is on there is none, also where a
+    stricter window will close. For a component its own row counts too, after the platform's, and the occurrences are
+    those of both.
     """
-    switched: bool = settings["is_maintain"]
+    switches = [settings] if component is None else [settings, component]
+    on = [switch for switch in switches if switch["is_maintain"]]
     open_now = [occurrence for occurrence in occurrences if occurrence.is_open(now)]
-    mode, message = settings["maintenance_mode"], settings["maintenance_message"]
+    windows = sorted(open_now, key=lambda found: not found.window.ad_hoc)
+    wanted = [(switch["maintenance_mode"], switch["maintenance_message"]) for switch in on or switches[-1:]]
     if open_now:
-        strictest = min(open_now, key=lambda found: (found.window.mode != "full", not found.window.ad_hoc)).window
-        if not switched or (mode, strictest.mode) == ("read_only", "full"):
-            mode, message = strictest.mode, strictest.message
-    since = settings["maintenance_since"] if switched else min((o.starts_at for o in open_now), default=None)
+        wanted = wanted[: len(on)] + [(found.window.mode, found.window.message) for found in windows]
+    mode, message = min(wanted, key=lambda found: found[0] != "full")
+    begun = [switch["maintenance_since"] for switch in on] if on else [found.starts_at for found in open_now]
     return Maintenance(
-        active=switched or bool(open_now),
+        active=bool(on or open_now),
         mode=mode,
         message=message,
-        source="switch" if switched else "window" if open_now else None,
-        since=since,
-        until=None if switched else _end_of_union(occurrences, now),
+        source="switch" if on else "window" if open_now else None,
+        since=min(filter(None, begun), default=None),
+        until=None if on else _end_of_union(occurrences, now),
         revision=settings["revision"],
     )
 

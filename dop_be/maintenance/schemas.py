@@ -78,13 +78,14 @@ class WindowSchema(KindSchema):
     """A planned window."""
 
     id = fields.UUID(dump_only=True)
+    component = fields.String(dump_only=True, allow_none=True)
     starts_at = Moment(required=True)
     ends_at = Moment(required=True)
     timezone = StrictString(validate=Length(min=1, max=ZONE_LENGTH, error=NOT_A_ZONE))
     rrule = StrictString(load_default=None, allow_none=True, validate=Length(max=RULE_LENGTH))
 
     class Meta:
-        fields = ("id", "starts_at", "ends_at", "mode", "message", "timezone", "rrule")
+        fields = ("id", "component", "starts_at", "ends_at", "mode", "message", "timezone", "rrule")
 
 
 class WindowsSchema(StrictSchema):
@@ -104,6 +105,7 @@ class MaintenanceSchema(StrictSchema):
     until = Timestamp(allow_none=True)
     revision = fields.Integer()
     next = fields.Nested(WindowSchema, allow_none=True)
+    components = fields.List(fields.String())
     ended = fields.List(fields.Nested(WindowSchema))
 
 

@@ -18,6 +18,7 @@ from ..live.migrated import UPGRADE, compare
 from ..live.server import Server
 from ..live.snapshot import Snapshot
 from ..sqlite import lacks_file
+from ..web import unknown
 from ..web.auth import may
 from ..web.exemption import exempt
 from ..web.outer import look
@@ -43,6 +44,7 @@ def readyz() -> Response:
     if (unkept := live().unkept) is not None:
         notes.append(f"the last state {unkept}; a worker that starts without the database knows none, or an old one")
     notes += live().lineage.notes
+    notes += unknown.notes(snapshot.components if snapshot else ())
     facts = {"notes": notes, **measures(status, snapshot)}
     with suppress(DomainError):  # a health check answers, whatever token it is sent
         if may("settings:read"):

@@ -13,9 +13,12 @@ from werkzeug.datastructures import EnvironHeaders
 
 from ..documents import PROBLEM, problem
 from ..errors import StateUnknown
+from ..live.snapshot import Snapshot
 from ..maintenance.policy import lets_through
-from ..maintenance.timeline import Phase
-from .exemption import counted_method, exempt, is_exempt
+from ..maintenance.timeline import Phase, title
+from ..settings.models import MODES
+from . import unknown
+from .exemption import Declared, declared, exempt
 from .http import cors
 from .outer import LOOK, Look, look
 from .refusal import Headers, Refusal, Refusals
@@ -25,12 +28,14 @@ from .whole import Whole
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-# The paths of the question. Below /ask a proxy may append the visitor's path, which changes nothing.
-QUESTION = re.compile(r"/gate(?:/deny-403)?(?:/ask(?:/.*)?)?", re.DOTALL)
+# The paths of the question. Below /ask and a component a proxy may append the visitor's path, which changes nothing.
+QUESTION = re.compile(r"/gate(?:/deny-403)?(?:/ask(?:/.*)?|/component/([^/]+)(?:/.*)?)?", re.DOTALL)
 DENYING = "/gate/deny-403"
 SECONDS = re.compile(r"[0-9]{1,9}")
 NO_STORE = ("Cache-Control", "no-store")
-NO_QUESTION = problem(404, "not_found", "Proxies ask at /gate, /gate/ask, /gate/deny-403 or /gate/deny-403/ask.")
+NO_QUESTION = problem(
+    404, "not_found", "Proxies ask at /gate, /gate/ask or /gate/component/<name>, or at the same below /gate/deny-403."
+)
 
 
 class Gate:
@@ -41,39 +46,57 @@ class Gate:
         self._refusals = Refusals(app)
         self._networks, self._hops = app.config["BYPASS_NETWORKS"], app.config["TRUSTED_PROXY_HOPS"]
         self._cors = get_cors_options(app, cors(app)) if app.config["CORS_ORIGINS"] else None
-        self._kept: tuple[Phase, Refusal] | None = None
+        self._kept: dict[str | None, tuple[Phase, Refusal]] = {}
 
-    def refusal(self, environ: WSGIEnvironment, method: str) -> Refusal | None:
+    def refusal(self, environ: WSGIEnvironment, method: str, component: str | None = None) -> Refusal | None:
         """Return the answer to a request that is not let through, None for one that is.
 
-        `method` is the one that the request counts as, which need not be the one in `environ`.
+        `method` is the one that the request counts as, which need not be the one in `environ`. With a component it is
+        about that, and so about the platform too.
         """
         seen = look(environ)
         snapshot, phase = seen.wait(), seen.phase
         if snapshot is None or phase is None:
             return None if self._app.config["FAIL_OPEN"] else self._refusals.for_unknown_state(StateUnknown())
+        if component is not None:
+            phase = snapshot.timeline.of(component, seen.now)
+            if phase.component is None:
+                unknown.note(component)
         if is_open(phase, environ, method):
             return None
-        if carries_bypass(environ, snapshot.tokens, seen.now) or comes_from(self._networks, environ, self._hops):
+        known = snapshot.tokens
+        if carries_bypass(environ, known, seen.now, phase.component) or comes_from(self._networks, environ, self._hops):
             return None
-        kept = self._kept  # both at once, since threads may see different phases when one ends
+        return self._refusal(phase, snapshot)
+
+    def _refusal(self, phase: Phase, snapshot: Snapshot) -> Refusal:
+        kept = self._kept.get(phase.component)  # both at once: threads may see different phases when one ends
         if kept is None or kept[0] is not phase:
-            kept = self._kept = (phase, self._refusals.for_maintenance(phase.maintenance))
+            row = snapshot.components.get(phase.component or "")
+            shown = title(row) if row is not None else None
+            kept = phase, self._refusals.for_maintenance(phase.maintenance, phase.component, shown)
+            self._kept[phase.component] = kept
         return kept[1]
 
     def check(self) -> Response | None:
         """Check a request of the application before its view; gated is whatever is not exempt, 404s included."""
         environ = request.environ
         seen: Look = environ[LOOK]
-        if (phase := seen.phase) is not None and not phase.maintenance.active:
+        if (phase := seen.phase) is not None and not phase.maintenance.active and not phase.closed:
             return None
         method = environ["REQUEST_METHOD"]  # as it was sent; methods are case-sensitive (RFC 9110 section 9.1)
-        route = (self._app, request.endpoint, request.blueprints, method)
-        refusal = None if is_exempt(*route) else self.refusal(environ, counted_method(*route))
+        endpoint = declared(self._app, request.endpoint, request.blueprints, method)
+        refusal = None if endpoint.exempt else self._strictest(environ, endpoint)
         if refusal is None:
             return None
         body, headers = refusal.answer(request.headers.get("Accept", ""), seen.now)
         return Response(body, 503, headers)
+
+    def _strictest(self, environ: WSGIEnvironment, endpoint: Declared) -> Refusal | None:
+        """Return the answer to a request that one of its components, or else the platform, does not let through."""
+        names: list[str | None] = [*sorted(endpoint.components)] or [None]
+        refusals = [self.refusal(environ, endpoint.method, name) for name in names]
+        return min(filter(None, refusals), key=lambda refusal: refusal.mode != MODES[0], default=None)
 
     def ask(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a proxy's question, as a WSGI application: let through with 200, refuse with 503 or 403, else 404.
@@ -84,12 +107,16 @@ class Gate:
         every visitor, never what a bypass or an unknown state decided.
         """
         path, query = environ["PATH_INFO"], environ.get("QUERY_STRING", "")
-        if path != "/gate" and not QUESTION.fullmatch(path):
-            return _send(environ, start_response, "404 NOT FOUND", NO_QUESTION, [("Content-Type", PROBLEM), NO_STORE])
+        component = None
+        if path != "/gate":
+            if (question := QUESTION.fullmatch(path)) is None:
+                unasked = [("Content-Type", PROBLEM), NO_STORE]
+                return _send(environ, start_response, "404 NOT FOUND", NO_QUESTION, unasked)
+            component = question[1]
         options = dict(part.partition("=")[::2] for part in query.split("&")) if query else {}
         method = environ.get("HTTP_X_FORWARDED_METHOD") or environ["REQUEST_METHOD"]
-        refusal = self.refusal(environ, method)
-        caching = _caching(options["keep"], refusal, environ, method) if "keep" in options else NO_STORE
+        refusal = self.refusal(environ, method, component)
+        caching = _caching(options["keep"], refusal, environ, method, component) if "keep" in options else NO_STORE
         if refusal is None:
             start_response("200 OK", [("Content-Length", "0"), caching])
             return []
@@ -116,9 +143,16 @@ def is_preflight(environ: WSGIEnvironment, method: str) -> bool:
     return method == "OPTIONS" and "HTTP_ORIGIN" in environ and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
 
 
-def _caching(keep: str, refusal: Refusal | None, environ: WSGIEnvironment, method: str) -> tuple[str, str]:
-    phase = look(environ).phase
-    everybodys = phase is not None and (refusal is not None or is_open(phase, environ, method))
+def _caching(
+    keep: str, refusal: Refusal | None, environ: WSGIEnvironment, method: str, component: str | None
+) -> tuple[str, str]:
+    """Return the header that says for how long a proxy may keep an answer: not where it is not everybody's."""
+    seen = look(environ)
+    everybodys = seen.snapshot is not None
+    if seen.snapshot is not None and refusal is None:
+        timeline = seen.snapshot.timeline
+        phase = timeline.at(seen.now) if component is None else timeline.of(component, seen.now)
+        everybodys = is_open(phase, environ, method)
     if everybodys and SECONDS.fullmatch(keep):
         return "Cache-Control", f"max-age=1, stale-if-error={keep}"
     return NO_STORE

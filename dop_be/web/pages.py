@@ -69,10 +69,14 @@ def page_headers(renderings: Iterable[str], policy: Mapping[str, str]) -> dict[s
     return {"Content-Security-Policy": value, "X-Content-Type-Options": "nosniff"}
 
 
-def facts(maintenance: Maintenance) -> dict[str, Any]:
-    """Return a page's variables; times are RFC 3339 in UTC, and everything but `active` and `mode` may be None."""
+def facts(maintenance: Maintenance, component: str | None = None) -> dict[str, Any]:
+    """Return a page's variables; times are RFC 3339 in UTC, and everything but `active` and `mode` may be None.
+
+    `component` is the title of the component that the page is about, None for the platform.
+    """
     return {
         "active": maintenance.active,
+        "component": component,
         "message": maintenance.message,
         "mode": maintenance.mode,
         "since": timestamp(maintenance.since) if maintenance.since else None,

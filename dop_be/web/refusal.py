@@ -15,6 +15,7 @@ from flask import Flask
 from ..documents import PROBLEM, problem
 from ..errors import StateUnknown
 from ..maintenance.policy import Maintenance, retry_after
+from ..settings.models import MODES
 from .errors import wants_html
 from .pages import HTML, Page, facts, page
 
@@ -33,6 +34,7 @@ class Refusal:
     headers: Mapping[str, str]
     page_headers: Mapping[str, str]
     wait: Callable[[float], int]
+    mode: str = MODES[0]
 
     def answer(self, accept: str, now: float) -> tuple[bytes, Headers]:
         """Return body and headers for a request's Accept header at a Unix time."""
@@ -51,11 +53,13 @@ class Refusals:
             self._error_page, self._page = page("error.html"), page("maintenance.html")
         self._own = _own_page(app, app.config["MAINTENANCE_TEMPLATE"])
 
-    def for_maintenance(self, maintenance: Maintenance) -> Refusal:
-        """Return the refusal while this maintenance is in force."""
-        known = facts(maintenance)
-        detail = maintenance.message or "The service is in maintenance."
-        times = {"mode": maintenance.mode, "since": known["since"], "until": known["until"]}
+    def for_maintenance(
+        self, maintenance: Maintenance, component: str | None = None, title: str | None = None
+    ) -> Refusal:
+        """Return the refusal while this maintenance is in force, for the platform or a component with this title."""
+        known = facts(maintenance, title)
+        detail = maintenance.message or f"{title or 'The service'} is in maintenance."
+        times = {"mode": maintenance.mode, "since": known["since"], "until": known["until"], "component": component}
         body, headers = self._rendered(known)
         return Refusal(
             problem(HTTPStatus.SERVICE_UNAVAILABLE, "maintenance", detail, **times),
@@ -63,6 +67,7 @@ class Refusals:
             {**COMMON, "X-Maintenance-Mode": maintenance.mode},
             headers,
             partial(retry_after, maintenance.since, maintenance.until, **self._waiting),
+            maintenance.mode,
         )
 
     def for_unknown_state(self, error: StateUnknown) -> Refusal:

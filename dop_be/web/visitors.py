@@ -21,9 +21,10 @@ COOKIES = re.compile(rf"(?:^|;)[ \t]*{COOKIE}=([A-Za-z0-9_-]+)")
 HEADER = "HTTP_X_MAINTENANCE_BYPASS"
 
 
-def carries_bypass(environ: WSGIEnvironment, tokens: Tokens, now: float) -> bool:
-    """Whether the request holds a bypass that is in force at a Unix time."""
-    return any(bypass(text, tokens, now) for text in _presented(environ))
+def carries_bypass(environ: WSGIEnvironment, tokens: Tokens, now: float, component: str | None = None) -> bool:
+    """Whether the request holds a bypass that is in force at a Unix time: for the platform, or for a component."""
+    found = (bypass(text, tokens, now) for text in _presented(environ))
+    return any(token.covers(component) for token in found if token is not None)
 
 
 def bypass(text: str, tokens: Tokens, now: float) -> Token | None:

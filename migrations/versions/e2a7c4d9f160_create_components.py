@@ -64,8 +64,8 @@ TRIGGERS = (
     "note_flip BEFORE INSERT OR UPDATE ON components FOR EACH ROW EXECUTE FUNCTION note_flip()",
     "removed AFTER DELETE ON components FOR EACH ROW EXECUTE FUNCTION forget_component()",
     "renamed AFTER UPDATE ON components FOR EACH ROW WHEN (OLD.name <> NEW.name) EXECUTE FUNCTION forget_component()",
-    "refers AFTER INSERT OR UPDATE ON maintenance_windows FOR EACH ROW WHEN (NEW.component IS NOT NULL)"
-    " EXECUTE FUNCTION know_component()",
+    """refers AFTER INSERT OR UPDATE ON maintenance_windows FOR EACH ROW WHEN (NEW.component IS NOT NULL)
+    EXECUTE FUNCTION know_component()""",
 )
 
 
@@ -73,7 +73,7 @@ def upgrade() -> None:
     sql.create_table(
         "components",
         sa.Column("name", sa.String(63), nullable=False),
-        sa.Column("title", sa.String(100), server_default="", nullable=False),
+        sa.Column("title", sa.String(100), nullable=True),
         sa.Column("is_maintain", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("maintenance_mode", sa.String(16), server_default="full", nullable=False),
         sa.Column("maintenance_message", sa.String(500), nullable=True),

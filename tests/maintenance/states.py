@@ -19,6 +19,17 @@ def put_in_force(live: Live, mode: str) -> None:
     live.snapshot = replace(snapshot, timeline=Timeline(settings, ()))
 
 
+def put_components(live: Live, **modes: str | None) -> None:
+    """Have these components in this process alone; those with a mode are closed. Underscores stand for hyphens."""
+    snapshot, rows = snapshot_of(live), {}
+    for given, mode in modes.items():
+        name = given.replace("_", "-")
+        switch = {"is_maintain": mode is not None, "maintenance_mode": mode or "full", "maintenance_message": None}
+        rows[name] = {"name": name, "title": f"The {name}", "maintenance_since": None, **switch}
+    settings = snapshot.timeline._settings
+    live.snapshot = replace(snapshot, components=rows, timeline=Timeline(settings, (), rows))
+
+
 def put_exactly(live: Live, maintenance: Maintenance) -> None:
     """Let this be in force in this process, whatever the time."""
     snapshot = snapshot_of(live)

@@ -257,6 +257,6 @@ def test_a_check_while_open_looks_nothing_up(app: Flask, live: Live, monkeypatch
     def never(*arguments: Any) -> None:
         raise AssertionError("looked up while open")
 
-    monkeypatch.setattr("dop_be.web.gate.is_exempt", never)
+    monkeypatch.setattr("dop_be.web.gate.declared", never)
     monkeypatch.setattr("dop_be.web.gate.carries_bypass", never)
     assert app.test_client().get("/", headers={"X-Maintenance-Bypass": "x"}).status_code == 200
