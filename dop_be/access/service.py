@@ -131,6 +131,18 @@ def revoke(name: str, by: Author, *, bypass: bool = False) -> bool:
     return True
 
 
+def forget_component(session: Session, name: str) -> None:
+    """Take a component that is removed off every token, on SQLite; on PostgreSQL a trigger does."""
+    if session.get_bind().dialect.name == "postgresql":
+        return
+    for row in session.execute(select(TABLE).where(TABLE.c.components.is_not(None))).mappings().all():
+        left = [each for each in row["components"].split() if each != name]
+        if len(left) < len(row["components"].split()):
+            session.execute(update(TABLE).where(TABLE.c.id == row["id"]).values(components=" ".join(left)))
+            sides = ({"components": row["components"]}, {"components": " ".join(left)})
+            history.record(session, "token", [(row["name"], *sides)])
+
+
 def _unknown(name: str, bypass: bool, *, of_other_sort: bool) -> str:
     if not of_other_sort:
         return f"There is no {_sort(bypass)} {name!r}."

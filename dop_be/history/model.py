@@ -13,7 +13,7 @@ from ..columns import UtcDateTime
 from ..extensions import Base
 
 ANY_JSON = JSON().with_variant(JSONB(), "postgresql")
-KINDS = ("settings", "window", "token")
+KINDS = ("settings", "window", "token", "component")
 
 
 class Change(Base):

@@ -61,7 +61,7 @@ def record(session: Session, kind: str, changed: Iterable[Sides], **settings: An
 
     Args:
         session: the transaction of the changes, from `database.writing`.
-        kind: settings, window or token.
+        kind: settings, window, token or component.
         changed: of each thing that changed which of its kind it is, and its values by name as JSON shows them, before
             and after; None where it was, or is, not there.
         settings: the `revision`, all `values` and the time of the settings; nothing for other kinds.

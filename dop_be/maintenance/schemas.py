@@ -14,7 +14,7 @@ from marshmallow.validate import Length, OneOf
 
 from ..fields import StrictBoolean, StrictSchema, StrictString, Timestamp
 from ..settings.models import MESSAGE_LENGTH, MODES
-from .models import RULE_LENGTH, ZONE_LENGTH
+from .models import RULE_LENGTH, TITLE_LENGTH, ZONE_LENGTH
 from .recurrence import MOST_KEPT
 from .schedule import Occurrence, Window
 
@@ -107,6 +107,40 @@ class MaintenanceSchema(StrictSchema):
     next = fields.Nested(WindowSchema, allow_none=True)
     components = fields.List(fields.String())
     ended = fields.List(fields.Nested(WindowSchema))
+
+
+class ComponentSchema(StrictSchema):
+    """A component; without a title people see its name."""
+
+    name = fields.String(dump_only=True)
+    title = StrictString(load_default=None, allow_none=True, validate=Length(min=1, max=TITLE_LENGTH))
+
+
+class ComponentMaintenanceSchema(StrictSchema):
+    """What is in force for a component, and what comes next; `platform` says whether the platform is closed."""
+
+    component = fields.String()
+    active = fields.Boolean()
+    mode = fields.String()
+    message = fields.String(allow_none=True)
+    source = fields.String(allow_none=True)
+    since = Timestamp(allow_none=True)
+    until = Timestamp(allow_none=True)
+    next = fields.Nested(WindowSchema, allow_none=True)
+    platform = fields.Boolean()
+    ended = fields.List(fields.Nested(WindowSchema))
+
+
+class ListedComponentSchema(ComponentSchema):
+    """A component with what is in force for it."""
+
+    maintenance = fields.Nested(ComponentMaintenanceSchema)
+
+
+class ComponentsSchema(StrictSchema):
+    """Every component, by its name."""
+
+    components = fields.List(fields.Nested(ListedComponentSchema))
 
 
 def dump_window(window: Window) -> dict[str, Any]:

@@ -60,6 +60,11 @@ def current() -> Snapshot:
     return snapshot
 
 
+def look_at() -> float:
+    """Return the Unix time of the current request."""
+    return look(request.environ).now
+
+
 def current_phase() -> Phase:
     """Return what is in force for the current request; raises as `current` does."""
     current()
