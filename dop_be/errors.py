@@ -38,13 +38,13 @@ class NotFound(DomainError):
 
 
 class RevisionConflict(DomainError):
-    """The state is another one than `If-Match` names; `etag` is the current one's."""
+    """The state is not the one that If-Match or If-None-Match asks for; `etag` is its own, None where there is none."""
 
     status, code = HTTPStatus.PRECONDITION_FAILED, "revision_conflict"
 
-    def __init__(self, detail: str, etag: str) -> None:
+    def __init__(self, detail: str, etag: str | None) -> None:
         super().__init__(detail)
-        self.headers = {"ETag": etag}
+        self.headers = {} if etag is None else {"ETag": etag}
 
 
 class ChangedSince(DomainError):

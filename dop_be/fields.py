@@ -15,6 +15,9 @@ from marshmallow import Schema, ValidationError, fields
 
 from .errors import InvalidInput
 
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+YEARS = range(2000, 3000)  # what is outside is a slip of the hand, and some of it cannot be told in UTC
+
 
 class StrictBoolean(fields.Boolean):
     """`true` or `false`; 1 and "yes" are something else."""
@@ -125,6 +128,37 @@ class Timestamp(fields.Field[datetime]):
         except (TypeError, ValueError, OverflowError) as error:
             raise self.make_error("invalid") from error
         raise self.make_error("invalid")
+
+
+class Moment(Timestamp):
+    """RFC 3339, seconds optional, or the same without an offset, which is read as naive."""
+
+    default_error_messages = {
+        "invalid": "Expected RFC 3339, such as 2026-12-01T02:00:00+01:00, or that without the offset."
+    }
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        if not isinstance(value, str) or not MOMENT.fullmatch(value):
+            raise self.make_error("invalid")
+        try:
+            moment = datetime.fromisoformat(value.upper())
+        except ValueError as error:
+            raise self.make_error("invalid") from error
+        if moment.year not in YEARS:
+            raise self.make_error("invalid")
+        return moment
+
+
+class AbsoluteMoment(Moment):
+    """RFC 3339 with an offset."""
+
+    default_error_messages = {"invalid": "Expected RFC 3339 with an offset, such as 2026-12-01T02:00:00+01:00."}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        moment = super()._deserialize(value, attr, data, **kwargs)
+        if moment.tzinfo is None:
+            raise self.make_error("invalid")
+        return moment
 
 
 def timestamp(moment: datetime) -> str:

@@ -9,12 +9,13 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 import psycopg2
 from flask.cli import AppGroup, ScriptInfo
+from marshmallow import ValidationError
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,6 +24,7 @@ from ..deadline import patient
 from ..errors import DatabaseUnavailable, DomainError, InvalidInput
 from ..extensions import db
 from ..failures import explain_in_full, unavailable, words
+from ..fields import AbsoluteMoment
 from ..history.service import checked_reason
 from ..live.clock import differing, unix_time
 from ..live.loader import read
@@ -97,6 +99,25 @@ class Duration(click.ParamType[timedelta]):
 
 
 DURATION = Duration()
+
+
+class End(click.ParamType[timedelta | datetime]):
+    """`+` and a duration, as a timedelta, or a time with an offset, as a datetime."""
+
+    name = "end"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta | datetime:
+        if value.startswith("+"):
+            return DURATION.convert(value[1:], param, ctx)
+        try:
+            moment: datetime = AbsoluteMoment().deserialize(value)
+        except ValidationError:
+            known = "use +30m, or a time with its offset such as 2026-12-01T05:00:00+01:00"
+            self.fail(f"{value[:40]!r} is not an end; {known}.", param, ctx)
+        return moment.astimezone(UTC)
+
+
+END = End()
 
 
 class Failure(click.ClickException):

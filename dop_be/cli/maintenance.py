@@ -11,11 +11,12 @@ import click
 from ..errors import InvalidInput
 from ..fields import parse, timestamp
 from ..maintenance import service
+from ..maintenance import windows as planning
 from ..maintenance.policy import Maintenance
 from ..maintenance.schedule import Occurrence, Window, current
 from ..maintenance.schemas import SwitchSchema, WindowSchema
 from ..settings.models import MESSAGE_LENGTH, MODES
-from .commands import DURATION, Group, author, current_state, options, reason_option, say
+from .commands import DURATION, END, Group, author, current_state, options, reason_option, say
 
 IN_MAINTENANCE = 1
 MOST_SHOWN = 10  # windows that `off` names; SQL may have planned thousands
@@ -100,6 +101,21 @@ def windows() -> None:
     snapshot, now = current_state()
     for window in snapshot.windows:
         say(_window(window, datetime.fromtimestamp(now, UTC)))
+
+
+@group.command("extend")
+@click.argument("until", metavar="TIME", type=END)
+@click.argument("identifier", metavar="[ID]", type=click.UUID, required=False)
+@reason_option
+def extend(until: timedelta | datetime, identifier: uuid.UUID | None, reason: str | None) -> None:
+    """Move the end of the window that is open, or of ID: +30m later, or to a TIME such as 2026-12-01T05:00:00+01:00.
+
+    Of a window that recurs, the end of the time that is open moves, and no other.
+    """
+    with options(ends_at="TIME"):
+        done = planning.extend(author(reason), until, identifier)
+    series = f"; window {done.series.id} recurs as before" if done.series else ""
+    say(f"{'moved the end of' if done.changed else 'already so:'} window {_window(done.window, done.now)}{series}")
 
 
 @group.command("cancel")

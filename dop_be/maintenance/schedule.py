@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise, takewhile
@@ -124,8 +124,9 @@ def plan(  # noqa: PLR0913 - the fields of a window
     message: str | None = None,
     timezone: str | None = None,
     rrule: str | None = None,
+    over_too: bool = False,
 ) -> Window:
-    """Return a new window; naive times are those of `timezone`'s clock.
+    """Return a new window; naive times are those of `timezone`'s clock. It may be over already with `over_too` alone.
 
     Raises:
         InvalidInput: the window makes no sense, or not the sense that its times seem to say.
@@ -137,19 +138,39 @@ def plan(  # noqa: PLR0913 - the fields of a window
     if rrule is not None:  # a rule knows whole seconds
         starts_at, ends_at = starts_at.replace(microsecond=0), ends_at.replace(microsecond=0)
     begin, end = utc(starts_at, place), utc(ends_at, place)
-    if end <= begin:
-        raise _wrong("ends_at", "Must be after the start.")
-    if end - begin > LONGEST:
-        raise _wrong("ends_at", f"A window is open for {LONGEST.days} days at most; the switch has no end.")
+    check_length(begin, end)
     if begin > now + FURTHEST:
         raise _wrong("starts_at", "Must be within the next ten years.")
     if rrule is not None:
         _check_rule(rrule.strip(), starts_at, begin, end, place)
         rrule = with_end(rrule.strip().upper().removeprefix("RRULE:"), _local(begin, place), place)
     window = Window(uuid.uuid4(), begin, end, mode, message, place.key, rrule)
-    if current(window, now) is None:
-        raise _wrong("ends_at", "The window is over already.")
+    if not over_too:
+        check_ahead(window, now)
     return window
+
+
+def check_length(begin: datetime, end: datetime) -> None:
+    """Raise InvalidInput unless a window may begin and end at these moments."""
+    if end <= begin:
+        raise _wrong("ends_at", "Must be after the start.")
+    if end - begin > LONGEST:
+        raise _wrong("ends_at", f"A window is open for {LONGEST.days} days at most; the switch has no end.")
+
+
+def check_ahead(window: Window, now: datetime, otherwise: str = "The window is over already.") -> None:
+    """Raise InvalidInput, with the sentence, where a window is over at `now`."""
+    if current(window, now) is None:
+        raise _wrong("ends_at", otherwise)
+
+
+def split_from(window: Window, opened: Iterable[Occurrence]) -> Window | None:
+    """Return the open window that an occurrence of this one became when its end was moved; None where there is none."""
+    if window.ended_at is None:
+        return None
+    planned = current(replace(window, ended_at=None), window.ended_at)
+    started = planned.starts_at if planned else None
+    return next((one.window for one in opened if one.window.rrule is None and one.window.starts_at == started), None)
 
 
 def zone(name: str) -> ZoneInfo:

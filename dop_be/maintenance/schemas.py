@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from datetime import datetime
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -12,47 +10,13 @@ from typing import Any
 from marshmallow import ValidationError, fields, validates_schema
 from marshmallow.validate import Length, OneOf
 
-from ..fields import StrictBoolean, StrictSchema, StrictString, Timestamp
+from ..fields import AbsoluteMoment, Moment, StrictBoolean, StrictSchema, StrictString, Timestamp
 from ..settings.models import MESSAGE_LENGTH, MODES
 from .models import RULE_LENGTH, TITLE_LENGTH, ZONE_LENGTH
 from .recurrence import MOST_KEPT
 from .schedule import Occurrence, Window
 
-MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
-YEARS = range(2000, 3000)  # what is outside is a slip of the hand, and some of it cannot be told in UTC
-
 NOT_A_ZONE = "Expected an IANA time zone, such as Europe/Berlin."
-
-
-class Moment(Timestamp):
-    """RFC 3339, seconds optional, or the same without an offset, which is read as naive."""
-
-    default_error_messages = {
-        "invalid": "Expected RFC 3339, such as 2026-12-01T02:00:00+01:00, or that without the offset."
-    }
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
-        if not isinstance(value, str) or not MOMENT.fullmatch(value):
-            raise self.make_error("invalid")
-        try:
-            moment = datetime.fromisoformat(value.upper())
-        except ValueError as error:
-            raise self.make_error("invalid") from error
-        if moment.year not in YEARS:
-            raise self.make_error("invalid")
-        return moment
-
-
-class AbsoluteMoment(Moment):
-    """RFC 3339 with an offset."""
-
-    default_error_messages = {"invalid": "Expected RFC 3339 with an offset, such as 2026-12-01T02:00:00+01:00."}
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
-        moment = super()._deserialize(value, attr, data, **kwargs)
-        if moment.tzinfo is None:
-            raise self.make_error("invalid")
-        return moment
 
 
 class KindSchema(StrictSchema):

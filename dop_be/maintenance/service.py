@@ -73,8 +73,8 @@ def switch(
     before, known, after, opened, ended = behind_lock(by, asked)
     moved = settings.Outcome(before, after)
     settings.log(moved, by)
-    _log("changed" if opened and opened.id in known.windows else "opened", by, *filter(None, [opened]))
-    _log("ended", by, *(occurrence.window for occurrence in ended))
+    log("changed" if opened and opened.id in known.windows else "opened", by, *filter(None, [opened]))
+    log("ended", by, *(occurrence.window for occurrence in ended))
     windows: dict[uuid.UUID, Window | None] = {**known.windows, **stored.after(ended, known.now)}
     if opened:
         windows[opened.id] = opened
@@ -136,12 +136,12 @@ def schedule(by: Author, **planned: Any) -> tuple[Window, datetime]:
     seen = look()
     window = plan(seen.now, **planned)  # before the lock: going through a rule takes its time
 
-    def add(session: Session, _before: Values, known: Known) -> datetime:
-        _add(session, known, window)
+    def store(session: Session, _before: Values, known: Known) -> datetime:
+        add(session, known, window)
         return known.now
 
-    moment = behind_lock(by, add, seen)
-    _log("planned", by, window)
+    moment = behind_lock(by, store, seen)
+    log("planned", by, window)
     return window, moment
 
 
@@ -163,11 +163,11 @@ def cancel(by: Author, identifier: uuid.UUID) -> tuple[Window | None, datetime]:
             raise NotFound(f"There is no window {identifier}.")
         window = Window(**windows[0])
         stored.delete(session, [window])
-    _log("cancelled", by, window)
+    log("cancelled", by, window)
     return window, moment
 
 
-def _log(happened: str, by: Author, *windows: Window) -> None:
+def log(happened: str, by: Author, *windows: Window) -> None:
     """Log changes to windows, as each change to the settings is."""
     for window in windows:
         times = {"starts_at": timestamp(window.starts_at), "ends_at": timestamp(window.ends_at), "rrule": window.rrule}
@@ -187,7 +187,7 @@ def _open(
         raise InvalidInput({"until": error.errors["ends_at"]}) from error
     if opened is None:
         planned = replace(planned, ad_hoc=True)
-        _add(session, known, planned)
+        add(session, known, planned)
         return planned
     wanted = replace(planned, id=opened.id, starts_at=opened.starts_at, ad_hoc=True)
     if wanted == opened:
@@ -201,14 +201,18 @@ def _ad_hoc(known: Known) -> Window | None:
     return next((found.window for found in known.open_now() if found.window.ad_hoc), None)
 
 
-def _add(session: Session, known: Known, window: Window) -> None:
+def add(session: Session, known: Known, window: Window) -> None:
     """Store a window, and clean up some of those that are long over."""
-    over = known.over()
-    if len(known.windows) - len(over) >= MOST_WINDOWS:
-        raise InvalidInput({"_schema": [f"{MOST_WINDOWS} windows are planned already; cancel one first."]})
-    long_over = (window for window in over if current(window, known.now - KEPT) is None)
+    check_room(known)
+    long_over = (window for window in known.over() if current(window, known.now - KEPT) is None)
     stored.delete(session, list(islice(long_over, MOST_WINDOWS)))
     stored.add(session, window)
+
+
+def check_room(known: Known) -> None:
+    """Raise InvalidInput where as many windows are planned as may be."""
+    if len(known.windows) - len(known.over()) >= MOST_WINDOWS:
+        raise InvalidInput({"_schema": [f"{MOST_WINDOWS} windows are planned already; cancel one first."]})
 
 
 def _ended(known: Known, active: bool, *, moved: bool) -> list[Occurrence]:

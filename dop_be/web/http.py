@@ -116,6 +116,18 @@ def expected_tags() -> frozenset[str] | None:
     return frozenset(f'"{tag}"' for tag in request.if_match.as_set())
 
 
+def preconditions() -> tuple[frozenset[str] | None, frozenset[str]]:
+    """Return the quoted ETags, or `*`, of an optional If-Match, None where there is none, and of If-None-Match.
+
+    A weak tag in If-Match matches nothing (RFC 9110 section 13.1.1); in If-None-Match it counts as the strong one.
+    """
+    tags = {
+        name: frozenset(["*"] if found.star_tag else (f'"{tag}"' for tag in found.as_set(include_weak=weak)))
+        for name, found, weak in (("If-Match", request.if_match, False), ("If-None-Match", request.if_none_match, True))
+    }
+    return tags["If-Match"] if "If-Match" in request.headers else None, tags["If-None-Match"]
+
+
 def change_reason() -> str | None:
     """Return the request's X-Change-Reason: UTF-8, percent-encoded outside ASCII.
 

@@ -12,6 +12,8 @@ from flask import Response, url_for
 from ..documents import Document, document, encode
 from ..errors import NotFound
 from ..maintenance import service
+from ..maintenance import windows as planning
+from ..maintenance.schedule import Window
 from ..maintenance.schemas import (
     MaintenanceSchema,
     SwitchSchema,
@@ -22,7 +24,7 @@ from ..maintenance.schemas import (
 )
 from .auth import author, require
 from .exemption import exempt
-from .http import Blueprint, answer, expected_tags
+from .http import Blueprint, answer, expected_tags, preconditions
 from .outer import current, current_phase
 
 bp = exempt(Blueprint("maintenance", __name__, url_prefix="/api/v1/maintenance", description="Maintenance"))
@@ -58,10 +60,7 @@ def windows() -> Response:
 def schedule(planned: dict[str, Any]) -> Response:
     """Plan a window."""
     window, _ = service.schedule(author(), **planned)
-    response = answer(document(dump_window(window)))
-    response.status_code = 201
-    response.location = url_for(".window", identifier=window.id)
-    return response
+    return _stored(window, new=True)
 
 
 @bp.route("/windows/<uuid:identifier>")
@@ -74,6 +73,18 @@ def window(identifier: uuid.UUID) -> Response:
     raise NotFound(f"There is no window {identifier}.")
 
 
+@bp.route("/windows/<uuid:identifier>", methods=["PUT"])
+@require("maintenance:write")
+@bp.arguments(WindowSchema)
+@bp.response(200, WindowSchema)
+@bp.alt_response(201, schema=WindowSchema)
+def put(planned: dict[str, Any], identifier: uuid.UUID) -> Response:
+    """Plan the window of this id, or replace it; an open one is changed without the gate opening."""
+    expected, unwanted = preconditions()
+    window, new = planning.put(author(), identifier, expected=expected, unwanted=unwanted, **planned)
+    return _stored(window, new=new)
+
+
 @bp.route("/windows/<uuid:identifier>", methods=["DELETE"])
 @require("maintenance:write")
 @bp.response(204)
@@ -81,6 +92,15 @@ def cancel(identifier: uuid.UUID) -> None:
     """Cancel a window, and end it where it is open; one that is gone already is no error."""
     with suppress(NotFound):
         service.cancel(author(), identifier)
+
+
+def _stored(window: Window, *, new: bool) -> Response:
+    """Return a window that was written; where it is new, say where it is."""
+    response = answer(document(dump_window(window)))
+    if new:
+        response.status_code = 201
+        response.location = url_for(".window", identifier=window.id)
+    return response
 
 
 def _document(outcome: service.Outcome) -> Document:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from types import MappingProxyType
 
 TRIES = 400  # connections until every worker has taken one
 PAUSE = 0.002  # seconds between two questions to a worker
@@ -42,9 +43,9 @@ def connections(port: int, workers: Sequence[int]) -> dict[int, HTTPConnection]:
     raise RuntimeError(f"only {len(found)} of {len(workers)} workers took a connection")
 
 
-def ask(connection: HTTPConnection, path: str) -> Answer:
+def ask(connection: HTTPConnection, path: str, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
     sent = time.time()
-    connection.request("GET", path)
+    connection.request("GET", path, headers=dict(headers))
     response = connection.getresponse()
     body = response.read()
     return Answer(sent, time.time(), response.status, body)
@@ -52,7 +53,12 @@ def ask(connection: HTTPConnection, path: str) -> Answer:
 
 @contextmanager
 def watching(
-    port: int, workers: Sequence[int], path: str, *, pause: float = PAUSE
+    port: int,
+    workers: Sequence[int],
+    path: str,
+    *,
+    pause: float = PAUSE,
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[dict[int, list[Answer]]]:
     """Ask every worker for `path` again and again during the block; the answers by worker, complete when it is left."""
     answers: dict[int, list[Answer]] = {worker: [] for worker in workers}
@@ -60,7 +66,7 @@ def watching(
 
     def watch(connection: HTTPConnection, into: list[Answer]) -> None:
         while not ended.wait(pause):
-            into.append(ask(connection, path))
+            into.append(ask(connection, path, headers))
 
     own = connections(port, workers)
     threads = [threading.Thread(target=watch, args=(own[worker], answers[worker])) for worker in workers]
