@@ -71,6 +71,16 @@ class InvalidInput(DomainError):
         self.errors = errors
 
 
+class Taken(InvalidInput):
+    """Somebody else has stored the same unique value at the same moment."""
+
+
+class NameTaken(InvalidInput):
+    """A token in force has the name already."""
+
+    status, code = HTTPStatus.CONFLICT, "name_taken"
+
+
 class RevisionRequired(DomainError):
     status, code = HTTPStatus.PRECONDITION_REQUIRED, "revision_required"
 

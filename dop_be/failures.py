@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from . import sentences
-from .errors import DatabaseReadOnly, DatabaseUnavailable, DomainError, InvalidInput, printable
+from .errors import DatabaseReadOnly, DatabaseUnavailable, DomainError, InvalidInput, Taken, printable
 from .extensions import Base
 from .locks import locked
 from .sqlite import NoFile
@@ -49,7 +49,7 @@ def refusal(error: BaseException) -> DomainError:
     if isinstance(cause(error), ABOUT_CHARACTERS):
         said = f"The database's encoding lacks one of these characters: {said}."
     elif _is_taken(cause(error)):
-        said = sentences.TAKEN
+        return Taken({"_schema": [sentences.TAKEN]})
     return InvalidInput({"_schema": [said]})
 
 

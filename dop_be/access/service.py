@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, insert, select, update
+from sqlalchemy import and_, insert, or_, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import Session
 
 from ..columns import database_now
 from ..database import Author, along, ask, author, first, writing
-from ..errors import Forbidden, InvalidInput, Unauthorized
+from ..errors import Forbidden, InvalidInput, NameTaken, Taken, Unauthorized
 from ..extensions import Base, db
-from ..fields import with_timestamps
+from ..fields import timestamp, with_timestamps
 from ..history import service as history
-from . import tokens
+from . import names, tokens
 from .models import ApiToken
 
-ADMIN = "admin"  # the name of whoever holds ADMIN_TOKEN
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RECORDED = ("scopes", "created_by", "expires_at", "revoked_at", "revoked_by")
 TABLE = Base.metadata.tables[ApiToken.__tablename__]
 logger = logging.getLogger(__name__)
@@ -32,101 +29,135 @@ logger = logging.getLogger(__name__)
 def create(
     name: str, scopes: Iterable[str], by: Author, *, lifetime: timedelta | None = None
 ) -> tuple[str, datetime | None]:
-    """Make a token; return its text, which nobody can read again, and when it expires.
+    """Make a token; return its text, which nobody can read again, and when it expires; see `make`."""
+    text, token = make(name, scopes, by, until=lifetime)
+    return text, token["expires_at"]
+
+
+def make(
+    name: str, scopes: Iterable[str], by: Author, *, until: datetime | timedelta | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Make a token; return its text, which nobody can read again, and its row.
 
     Args:
         name: free unless a token in force has it.
         scopes: of `tokens.SCOPES`, or `tokens.BYPASS` alone.
-        by: who makes it.
-        lifetime: None: for ever, or two hours for a bypass.
+        by: who makes it; where that is a token, it gives no scope and no later expiry than its own.
+        until: when, or after what time, it expires. None: never, or after two hours for a bypass.
 
     Raises:
-        InvalidInput: the name is taken or malformed, or a bypass would have other scopes or live for over 30 days.
+        InvalidInput: the name is malformed, the expiry has passed, or a bypass would have other scopes or live for over
+            30 days.
+        Forbidden: the maker would give more than it has.
+        NameTaken: a token in force has the name.
         DatabaseUnavailable: no token was made.
     """
     scopes = set(scopes)
-    if tokens.BYPASS in scopes:
-        lifetime = _bypass_lifetime(scopes, lifetime)
-    _check_name(name, tokens.BYPASS in scopes)
-    identifier, text = tokens.new()
-    with writing(by) as session:
-        now = first(session, select(database_now())).scalar_one()
-        expires_at = now + lifetime if lifetime else None
-        _free(session, name, now)
-        values = {
-            "id": identifier,
-            "name": name,
-            "digest": tokens.digest(text),
-            "scopes": " ".join(sorted(scopes)),
-            "created_at": now,
-            "created_by": by.actor,
-            "expires_at": expires_at,
-        }
-        along(session, insert(TABLE).values(values))
-        history.record(session, "token", [(name, None, _recorded(values) | {"digest": history.SECRET})])
-    logger.info("token created", extra={**asdict(by), "token_name": name})
-    return text, expires_at
-
-
-def _check_name(name: str, bypass: bool) -> None:
-    if name == ADMIN:
-        raise InvalidInput({"name": [f"{ADMIN!r} is taken by ADMIN_TOKEN; use another name."]})
-    if not NAME.fullmatch(name):
-        accepted = "use up to 100 letters, digits and . _ - beginning with a letter or a digit"
-        raise InvalidInput({"name": [f"{name[:40]!r} is not the name of a {_sort(bypass)}; {accepted}."]})
-
-
-def _sort(bypass: bool) -> str:
-    return "bypass" if bypass else "token"
-
-
-def _revocation(name: str, bypass: bool) -> str:
-    """Return the command that revokes a token or a bypass."""
-    return f"`flask {'maintenance bypass' if bypass else 'tokens'} revoke {name}`"
-
-
-def _bypass_lifetime(scopes: set[str], lifetime: timedelta | None) -> timedelta:
-    if scopes != {tokens.BYPASS}:
+    bypass = tokens.BYPASS in scopes
+    if bypass and scopes != {tokens.BYPASS}:
         raise InvalidInput({"scopes": [f"{tokens.BYPASS} goes with no other scope."]})
-    lifetime = lifetime or tokens.BYPASS_LIFETIME
-    if not timedelta(0) < lifetime <= tokens.LONGEST_BYPASS:
+    names.check_name(name, bypass)
+    identifier, text = tokens.new()
+    try:
+        with writing(by) as session:
+            now = first(session, select(database_now())).scalar_one()
+            maker, holder = _locked(session, by, name)
+            values = {
+                "id": identifier,
+                "name": name,
+                "digest": tokens.digest(text),
+                "scopes": " ".join(sorted(scopes)),
+                "created_at": now,
+                "created_by": by.actor,
+                "expires_at": _expiry(until, now, bypass),
+            }
+            _check_gift(maker, tokens.load(values))
+            _free(session, holder, now)
+            along(session, insert(TABLE).values(values))
+            history.record(session, "token", [(name, None, _recorded(values) | {"digest": history.SECRET})])
+    except Taken as error:
+        raise NameTaken(error.errors) from error
+    logger.info("token created", extra={**asdict(by), "token_name": name})
+    return text, values
+
+
+def _locked(session: Session, by: Author, name: str) -> tuple[tokens.Token | None, RowMapping | None]:
+    """Lock the writer's token and the one with this name, in one order for all; return them, None where there is none.
+
+    Nobody takes anything from the former until this transaction ends.
+
+    Raises:
+        Unauthorized, Forbidden: as `recheck` does.
+    """
+    wanted = and_(or_(TABLE.c.id == by.token, TABLE.c.name == name), TABLE.c.revoked_at.is_(None))
+    asked = select(TABLE, database_now().label("now")).where(wanted).order_by(TABLE.c.id).with_for_update()
+    found = first(session, asked).mappings().all()
+    recheck(by, found, found[0]["now"] if found else tokens.LAST_DAY)
+    writer = next((tokens.load(row) for row in found if row["id"] == by.token), None)
+    return writer, next((row for row in found if row["name"] == name), None)
+
+
+def _check_gift(maker: tokens.Token | None, given: tokens.Token) -> None:
+    """Raise Forbidden where a token would give what it has not; the command line and ADMIN_TOKEN have everything."""
+    if maker is None or not given.exceeds(maker):
+        return
+    if missing := sorted(given.scopes - maker.scopes):
+        raise Forbidden(f"The token lacks {', '.join(missing)}, and gives no scope that it has not.")
+    raise Forbidden(f"The token expires at {maker.expires_at and timestamp(maker.expires_at)}, and gives none beyond.")
+
+
+def _expiry(until: datetime | timedelta | None, now: datetime, bypass: bool) -> datetime | None:
+    if until is None and bypass:
+        until = tokens.BYPASS_LIFETIME
+    expires_at = now + until if isinstance(until, timedelta) else until
+    if bypass and expires_at and expires_at > now + tokens.LONGEST_BYPASS:
         raise InvalidInput({"expires_at": [f"A bypass is valid for {tokens.LONGEST_BYPASS.days} days at most."]})
-    return lifetime
+    if expires_at and expires_at <= now:
+        raise InvalidInput({"expires_at": ["Must be in the future."]})
+    return expires_at
 
 
-def _free(session: Session, name: str, now: datetime) -> None:
+def _free(session: Session, holder: RowMapping | None, now: datetime) -> None:
     """Free a name that an expired token still has."""
-    holder = session.execute(in_force(name).with_for_update()).mappings().first()
     if holder is None:
         return
     if not tokens.load(holder).is_over(now.timestamp()):
-        bypass = is_bypass(holder)
-        said = f"There is a {_sort(bypass)} {name!r} already; revoke it first: {_revocation(name, bypass)}."
-        raise InvalidInput({"name": [said]})
+        name, bypass = holder["name"], is_bypass(holder)
+        said = f"There is a {names.sort(bypass)} {name!r} already; revoke it first: {names.revocation(name, bypass)}."
+        raise NameTaken({"name": [said]})
     _revoke(session, holder, now)
 
 
-def revoke(name: str, by: Author, *, bypass: bool = False) -> bool:
+def revoke(name: str, by: Author, *, bypass: bool | None = False) -> bool:
     """Revoke a token in every worker; return False where it is revoked already.
 
     Args:
         name: of the token.
-        by: who revokes it.
-        bypass: whether it is a bypass; a token of the other sort is left alone.
+        by: who revokes it; where that is a token, one that has more is left alone.
+        bypass: whether it is a bypass; a token of the other sort is left alone. None: either, and one that expired or
+            never was is taken for revoked.
 
     Raises:
         InvalidInput: there never was one with this name.
+        Forbidden: the token has more than the writer's.
         DatabaseUnavailable: whether it is still in force is not known.
     """
+    if bypass is None and name == names.ADMIN:
+        raise Forbidden(f"{names.ADMIN!r} is ADMIN_TOKEN, which is revoked by changing that variable.")
     with writing(by) as session:
-        asked = in_force(name).add_columns(database_now().label("now")).with_for_update()
-        holder = first(session, asked).mappings().first()
-        if holder is None or is_bypass(holder) is not bypass:
+        writer, holder = _locked(session, by, name)
+        if bypass is None and (holder is None or tokens.load(holder).is_over(holder["now"].timestamp())):
+            return False
+        if holder is None or (bypass is not None and is_bypass(holder) is not bypass):
             sort = TABLE.c.scopes == tokens.BYPASS if bypass else TABLE.c.scopes != tokens.BYPASS
             if session.scalar(select(TABLE.c.id).where(TABLE.c.name == name, sort).limit(1)):
                 return False
-            raise InvalidInput({"name": [_unknown(name, bypass, of_other_sort=holder is not None)]})
+            raise InvalidInput({"name": [names.unknown(name, bool(bypass), of_other_sort=holder is not None)]})
+        if writer and tokens.load(holder).exceeds(writer):
+            raise Forbidden(f"{name!r} has more scopes than the token that would revoke it, or expires later.")
         _revoke(session, holder, holder["now"])
+        if holder["id"] == by.token:  # which was checked, and need not be in force when this is committed
+            session.info["author"] = replace(by, token=None)
     logger.info("token revoked", extra={**asdict(by), "token_name": name})
     return True
 
@@ -141,12 +172,6 @@ def forget_component(session: Session, name: str) -> None:
             session.execute(update(TABLE).where(TABLE.c.id == row["id"]).values(components=" ".join(left)))
             sides = ({"components": row["components"]}, {"components": " ".join(left)})
             history.record(session, "token", [(row["name"], *sides)])
-
-
-def _unknown(name: str, bypass: bool, *, of_other_sort: bool) -> str:
-    if not of_other_sort:
-        return f"There is no {_sort(bypass)} {name!r}."
-    return f"{name!r} is a {_sort(not bypass)}, not a {_sort(bypass)}; revoke it with {_revocation(name, not bypass)}."
 
 
 def _revoke(session: Session, holder: RowMapping, now: datetime) -> None:
@@ -169,7 +194,7 @@ def all_tokens() -> tuple[list[RowMapping], datetime]:
     return known, ask(db.engine, select(database_now())).scalar_one()
 
 
-def is_bypass(token: RowMapping) -> bool:
+def is_bypass(token: Mapping[Any, Any]) -> bool:
     """Whether a row is a bypass."""
     return tokens.BYPASS in str(token["scopes"]).split()
 
@@ -182,17 +207,12 @@ def state(token: RowMapping, now: datetime) -> str:
     return "revoked" if revoked_at else "in force"
 
 
-def expiry(token: RowMapping) -> datetime | None:
+def expiry(token: Mapping[Any, Any]) -> datetime | None:
     """Return when a token ends by itself; SQL may have stored a bypass without an end."""
     return tokens.load(token).expires_at
 
 
-def in_force(name: str) -> Select[Any]:
-    """Select the token with this name that was not revoked."""
-    return select(TABLE).where(TABLE.c.name == name, TABLE.c.revoked_at.is_(None))
-
-
-def recheck(by: Author, known: Iterable[Mapping[str, Any]], now: datetime) -> None:
+def recheck(by: Author, known: Iterable[Mapping[Any, Any]], now: datetime) -> None:
     """Check the writer's token and its scope once more, among the tokens as they are in the transaction of its write.
 
     A revocation raises the version, as every change does, and waits for the writer that raised it before: so one that

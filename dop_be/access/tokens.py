@@ -11,7 +11,14 @@ from hashlib import sha256
 from typing import Any
 
 BYPASS = "maintenance:bypass"  # passes the gate; a token with this scope has no other and authenticates nothing else
-SCOPES = ("settings:read", "settings:write", "maintenance:write")
+SCOPES = (
+    "settings:read",
+    "settings:write",
+    "maintenance:write",
+    "components:write",
+    "tokens:write",
+    "metrics:read",
+)
 IMPLIED = {"settings:write": "settings:read"}
 ID_LENGTH = 8  # hexadecimal digits
 BYPASS_LIFETIME = timedelta(hours=2)  # where none is asked for
@@ -46,6 +53,11 @@ class Token:
     def is_over(self, now: float) -> bool:
         """Whether it has expired at a Unix time."""
         return self.expires_at is not None and self.expires_at.timestamp() <= now
+
+    def exceeds(self, other: Token) -> bool:
+        """Whether it may do anything that another may not, or for longer."""
+        longer = other.expires_at is not None and (self.expires_at is None or self.expires_at > other.expires_at)
+        return longer or not self.scopes <= other.scopes
 
 
 Tokens = Mapping[str, Token]  # by id

@@ -3,14 +3,14 @@
 from flask import Flask
 
 from ..extensions import api
-from . import bypass, components, errors, gate, guessing, history, http, maintenance, outer, settings
+from . import bypass, components, errors, gate, guessing, history, http, maintenance, outer, settings, tokens
 
 
 def init_app(app: Flask) -> None:
     """Serve the API and the gate. The order counts: what wraps the application last sees a request first."""
     errors.init_app(app)
     guessing.init_app(app)
-    for resource in (settings, maintenance, components, history):
+    for resource in (settings, maintenance, components, tokens, history):
         api.register_blueprint(resource.bp)
     app.register_blueprint(bypass.bp)
     outer.init_app(app, gate.init_app(app).ask)

@@ -10,7 +10,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 from flask import current_app, g, request
 
 from ..access import tokens
-from ..access.service import ADMIN
+from ..access.names import ADMIN
 from ..database import Author
 from ..errors import Forbidden, Unauthorized
 from .guessing import guessing

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote
 
 from flask import Flask, Response, current_app, request
-from flask import json as flask_json
 from flask_cors import CORS
 from flask_smorest import Blueprint as SmorestBlueprint
 from marshmallow import Schema, ValidationError
@@ -18,7 +17,7 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from ..documents import Document
+from ..documents import Document, encode
 from ..errors import InvalidInput, NotJSON, RevisionRequired, TooLarge, UnsupportedMediaType
 from ..fields import invalid
 from ..history.service import checked_reason
@@ -166,9 +165,9 @@ def answer(document: Document, *, vary: str | None = None) -> Response:
     return Response(document.body, headers=headers, content_type="application/json")
 
 
-def uncached(body: Mapping[str, Any], *, etag: str | None = None) -> Response:
+def uncached(body: Mapping[str, Any], *, status: int = 200, etag: str | None = None) -> Response:
     """Return an answer made for this request alone, its members in their order."""
-    response = Response(flask_json.dumps(body, sort_keys=False), content_type="application/json")
+    response = Response(encode(body), status, content_type="application/json")
     response.headers["Cache-Control"] = "no-store"
     if etag is not None:
         response.headers["ETag"] = etag

@@ -1,0 +1,44 @@
+"""`/api/v1/tokens`: make, list and revoke tokens and bypasses. No answer may be stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, current_app
+
+from ..access import service
+from ..access.schemas import NewTokenSchema, TokenSchema, TokensSchema, dump_token
+from .auth import author, require
+from .exemption import exempt
+from .http import Blueprint, uncached
+
+bp = exempt(Blueprint("tokens", __name__, url_prefix="/api/v1/tokens", description="Tokens"))
+
+
+@bp.route("")
+@require("tokens:write")
+@bp.response(200, TokensSchema)
+def show() -> Response:
+    """Show the tokens and bypasses in force; their secrets are not kept."""
+    known, now = service.all_tokens()
+    return uncached({"tokens": [dump_token(token) for token in known if service.state(token, now) == "in force"]})
+
+
+@bp.route("", methods=["POST"])
+@require("tokens:write")
+@bp.arguments(NewTokenSchema)
+@bp.response(201, TokenSchema)
+def make(wanted: dict[str, Any]) -> Response:
+    """Make a token, or a bypass with its link; nobody gives a scope or a later expiry than their own."""
+    text, token = service.make(wanted["name"], wanted["scopes"], author(), until=wanted["expires_at"])
+    link = {"link": f"{current_app.config['PUBLIC_URL']}/gate/bypass/{text}"} if service.is_bypass(token) else {}
+    return uncached({**dump_token(token), "token": text, **link}, status=201)
+
+
+@bp.route("/<name>", methods=["DELETE"])
+@require("tokens:write")
+@bp.response(204)
+def revoke(name: str) -> Response:
+    """Revoke a token or a bypass in every worker; one that is gone already is no error."""
+    service.revoke(name, author(), bypass=None)
+    return Response(status=204, headers={"Cache-Control": "no-store"})
