@@ -7,12 +7,14 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from .schedule import Occurrence
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 ANNOUNCED = timedelta(hours=24)  # before its start a window shows on allowed answers
+MOST_ANNOUNCED = 10  # on a page; SQL may have planned thousands
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,12 @@ def upcoming(occurrences: Sequence[Occurrence], now: datetime) -> Occurrence | N
 def announced(occurrence: Occurrence | None, now: datetime) -> bool:
     """Whether this next occurrence is near enough to tell every visitor."""
     return occurrence is not None and occurrence.starts_at - now <= ANNOUNCED
+
+
+def announcements(occurrences: Sequence[Occurrence], now: datetime) -> tuple[Occurrence, ...]:
+    """Return the occurrences that are near enough to tell every visitor, in order; of many the first."""
+    near = (occurrence for occurrence in occurrences if now < occurrence.starts_at <= now + ANNOUNCED)
+    return tuple(islice(near, MOST_ANNOUNCED))
 
 
 def boundaries(occurrences: Sequence[Occurrence], now: datetime) -> tuple[float, float]:

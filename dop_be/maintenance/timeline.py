@@ -11,7 +11,7 @@ from typing import Any
 
 from ..documents import Document, document
 from ..fields import timestamp, with_timestamps
-from .policy import Maintenance, announced, boundaries, in_force, upcoming
+from .policy import Maintenance, announced, announcements, boundaries, in_force, upcoming
 from .schedule import Expanded, Occurrence, Window, expand_all, midnight
 from .schemas import dump_occurrence
 
@@ -24,9 +24,10 @@ NO_COMPONENTS: Mapping[str, Mapping[str, Any]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of Unix time, its end exclusive, in which the same is in force, for the platform or for a component.
+    """A stretch of Unix time, its end exclusive, in which the same is in force and announced.
 
-    `announced` is a header's value; `closed`, of the platform's, are the components in maintenance of their own.
+    It is the platform's, or a component's. `announced` is a header's value, `coming` what a page tells of the next 24
+    hours; `closed`, of the platform's, are the components in maintenance of their own.
     """
 
     begins: float
@@ -34,6 +35,7 @@ class Phase:
     maintenance: Maintenance
     document: Document
     announced: str | None
+    coming: tuple[Occurrence, ...] = ()
     component: str | None = None
     closed: frozenset[str] = frozenset()
 
@@ -115,6 +117,7 @@ def phase(
         maintenance,
         maintenance_document(maintenance, following, closed),
         _announced(following, moment),
+        announcements(expanded.occurrences, moment),
         closed=frozenset(closed),
     )
 
@@ -135,6 +138,7 @@ def component_phase(
         maintenance,
         document(body, untagged=("next",)),
         _announced(following, moment),
+        announcements(both, moment),
         name,
     )
 

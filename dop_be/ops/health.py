@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from flask import Blueprint, Config, Flask, Response, current_app, jsonify, request
+from flask import Blueprint, Config, Flask, Response, current_app, request
 
-from ..documents import PROBLEM, problem
+from ..documents import PROBLEM, encode, problem
 from ..errors import DomainError
 from ..failures import explain
 from ..live import Status, live
@@ -33,7 +34,7 @@ NO_FILE = f"the SQLite file, which the log names, does not exist: {UPGRADE}, or 
 
 @bp.get("/livez")
 def livez() -> Response:
-    return jsonify(status="alive")
+    return _told({"status": "alive"})
 
 
 @bp.get("/readyz")
@@ -45,6 +46,9 @@ def readyz() -> Response:
         notes.append(f"the last state {unkept}; a worker that starts without the database knows none, or an old one")
     notes += live().lineage.notes
     notes += unknown.notes(snapshot.components if snapshot else ())
+    phase = look(request.environ).phase
+    if phase is not None and phase.announced:
+        notes.append(f"a maintenance is announced for {phase.announced}")
     facts = {"notes": notes, **measures(status, snapshot)}
     with suppress(DomainError):  # a health check answers, whatever token it is sent
         if may("settings:read"):
@@ -52,9 +56,11 @@ def readyz() -> Response:
     if faults:
         body = problem(503, "not_ready", "; ".join(faults) + ".", **facts)
         return Response(body, 503, {"Cache-Control": "no-store"}, content_type=PROBLEM)
-    answer = jsonify(ready=True, **facts)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    return _told({"ready": True, **facts})
+
+
+def _told(body: Mapping[str, Any]) -> Response:
+    return Response(encode(body), headers={"Cache-Control": "no-store"}, content_type="application/json")
 
 
 def measures(status: Status, snapshot: Snapshot | None) -> dict[str, Any]:

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Callable
 
 import structlog
-from flask import Flask, Response, has_request_context, request
+from flask import Flask, has_request_context
 from structlog.typing import EventDict, WrappedLogger
 
-from ..maintenance.policy import SAFE_METHODS
 from ..web.http import request_id
 
 LOGGERS = ("dop_be", "sqlalchemy")  # gunicorn's and Alembic's keep their own handlers and format
@@ -26,7 +25,6 @@ def init_app(app: Flask) -> None:
     for name in LOGGERS:
         logging.getLogger(name).handlers = [handler]
     logging.getLogger(LOGGERS[0]).setLevel(app.config["LOG_LEVEL"])
-    app.after_request(_tell_request_id)
 
 
 def _formatter(app: Flask, *, terminal: bool) -> structlog.stdlib.ProcessorFormatter:
@@ -62,9 +60,3 @@ def _redactor(*secrets: str | None) -> Callable[[str], str]:
     known = [re.escape(secret) for secret in secrets if secret and len(secret) >= 8]
     pattern = re.compile("|".join([*known, SECRETS]))
     return lambda line: pattern.sub("[hidden]", line)
-
-
-def _tell_request_id(response: Response) -> Response:
-    if request.method not in SAFE_METHODS:
-        response.headers["X-Request-ID"] = request_id()
-    return response

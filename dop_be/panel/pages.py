@@ -12,9 +12,9 @@ bp = Blueprint("pages", __name__)
 
 @bp.get("/")
 def status() -> tuple[str, dict[str, str]]:
-    """Show what is in force."""
-    shown = page("status.html")
-    return shown.render(facts(current_phase().maintenance)), {"Cache-Control": "no-cache", **shown.headers}
+    """Show what is in force, and what is announced."""
+    shown, phase = page("status.html"), current_phase()
+    return shown.render(facts(phase.maintenance, phase.coming)), {"Cache-Control": "no-cache", **shown.headers}
 
 
 def init_app(app: Flask) -> None:

@@ -3,7 +3,7 @@
 from flask import Flask
 
 from ..extensions import api
-from . import bypass, components, errors, gate, guessing, history, http, maintenance, outer, settings, tokens
+from . import bypass, components, errors, gate, guessing, history, http, maintenance, origins, outer, settings, tokens
 
 
 def init_app(app: Flask) -> None:
@@ -14,4 +14,5 @@ def init_app(app: Flask) -> None:
         api.register_blueprint(resource.bp)
     app.register_blueprint(bypass.bp)
     outer.init_app(app, gate.init_app(app).ask)
+    origins.init_app(app)
     http.init_app(app)

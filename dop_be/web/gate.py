@@ -19,7 +19,7 @@ from ..maintenance.timeline import Phase, title
 from ..settings.models import MODES
 from . import unknown
 from .exemption import Declared, declared, exempt
-from .http import cors
+from .origins import cors
 from .outer import LOOK, Look, look
 from .refusal import Headers, Refusal, Refusals
 from .visitors import carries_bypass, comes_from

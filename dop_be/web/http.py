@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote
 
 from flask import Flask, Response, current_app, request
-from flask_cors import CORS
 from flask_smorest import Blueprint as SmorestBlueprint
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
@@ -21,12 +20,13 @@ from ..documents import Document, encode
 from ..errors import InvalidInput, NotJSON, RevisionRequired, TooLarge, UnsupportedMediaType
 from ..fields import invalid
 from ..history.service import checked_reason
+from ..maintenance.policy import SAFE_METHODS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 ETAG = re.compile(r"[0-9]{1,18}(-[0-9a-f]{8})?")  # a revision, with or without the digest of the body
-EXPOSED_HEADERS = ["ETag", "Retry-After", "X-Maintenance-Mode", "X-Maintenance-Starts", "X-Request-ID"]
+API = "/api/"  # where every path of the API begins
 LONGEST_BODY = 16 * 1024  # bytes
 TOO_LARGE = f"The body may have {LONGEST_BODY} bytes at most."
 WELL_FORMED_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,199}")
@@ -151,6 +151,13 @@ def request_id() -> str:
     return str(known)
 
 
+def tell_request_id(response: Response) -> Response:
+    """Tell a request's id with every answer of the API, and with every answer to a write."""
+    if request.path.startswith(API) or request.method not in SAFE_METHODS:
+        response.headers["X-Request-ID"] = request_id()
+    return response
+
+
 def answer(document: Document, *, vary: str | None = None) -> Response:
     """Return a document, or 304 where the client has it already."""
     headers = {"ETag": document.etag, "Cache-Control": "no-cache"}
@@ -207,12 +214,6 @@ def _check_query_of_public_views() -> None:
         refuse_unknown_query()
 
 
-def cors(app: Flask) -> dict[str, Any]:
-    """Return what flask-cors takes: it would read an origin with brackets, which IPv6 addresses have, as a pattern."""
-    exact = [re.compile(re.escape(one) + r"\Z") if "[" in one else one for one in app.config["CORS_ORIGINS"]]
-    return {"origins": exact, "expose_headers": EXPOSED_HEADERS}
-
-
 def without_port(app: WSGIApplication) -> WSGIApplication:
     """Take port and brackets off the client's address, with which some proxies write it (RFC 7239 section 6)."""
 
@@ -225,8 +226,7 @@ def without_port(app: WSGIApplication) -> WSGIApplication:
 
 
 def init_app(app: Flask) -> None:
-    """Let other origins' pages call, and believe the proxies in front; last, since it goes around the gate too."""
-    if app.config["CORS_ORIGINS"]:
-        CORS(app, **cors(app))
+    """Tell ids of requests, and believe the proxies in front; last, since it goes around the gate too."""
+    app.after_request(tell_request_id)
     if hops := app.config["TRUSTED_PROXY_HOPS"]:
         app.wsgi_app = ProxyFix(without_port(app.wsgi_app), x_for=hops)  # type: ignore[method-assign]

@@ -14,6 +14,7 @@ from jinja2 import Template
 
 from ..fields import timestamp
 from ..maintenance.policy import Maintenance
+from ..maintenance.schedule import Occurrence
 from ..settings.models import MODES
 
 HTML = "text/html; charset=utf-8"
@@ -69,10 +70,11 @@ def page_headers(renderings: Iterable[str], policy: Mapping[str, str]) -> dict[s
     return {"Content-Security-Policy": value, "X-Content-Type-Options": "nosniff"}
 
 
-def facts(maintenance: Maintenance, component: str | None = None) -> dict[str, Any]:
-    """Return a page's variables; times are RFC 3339 in UTC, and everything but `active` and `mode` may be None.
+def facts(maintenance: Maintenance, coming: Iterable[Occurrence] = (), component: str | None = None) -> dict[str, Any]:
+    """Return a page's variables; times are RFC 3339 in UTC, and `message`, `since` and `until` may be None.
 
-    `component` is the title of the component that the page is about, None for the platform.
+    `coming` is what is announced: of each its `starts_at`, `ends_at`, `mode` and `message`. `component` is the title of
+    the component that the page is about, None for the platform.
     """
     return {
         "active": maintenance.active,
@@ -81,6 +83,15 @@ def facts(maintenance: Maintenance, component: str | None = None) -> dict[str, A
         "mode": maintenance.mode,
         "since": timestamp(maintenance.since) if maintenance.since else None,
         "until": timestamp(maintenance.until) if maintenance.until else None,
+        "coming": [
+            {
+                "starts_at": timestamp(one.starts_at),
+                "ends_at": timestamp(one.ends_at),
+                "mode": one.window.mode,
+                "message": one.window.message,
+            }
+            for one in coming
+        ],
     }
 
 

@@ -57,7 +57,7 @@ class Refusals:
         self, maintenance: Maintenance, component: str | None = None, title: str | None = None
     ) -> Refusal:
         """Return the refusal while this maintenance is in force, for the platform or a component with this title."""
-        known = facts(maintenance, title)
+        known = facts(maintenance, component=title)
         detail = maintenance.message or f"{title or 'The service'} is in maintenance."
         times = {"mode": maintenance.mode, "since": known["since"], "until": known["until"], "component": component}
         body, headers = self._rendered(known)

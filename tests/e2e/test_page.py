@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from urllib3.util import Retry
 from werkzeug.serving import make_server
 
 from dop_be.maintenance.policy import Maintenance
+from dop_be.maintenance.schedule import Occurrence, Window
 from tests import processes
 from tests.conftest import ADMIN_TOKEN
 from tests.maintenance.states import put_exactly
@@ -166,6 +168,25 @@ def test_the_end_is_in_the_visitors_zone_and_counts_down(stage: Stage, visit: Ca
     expect(page.get_by_role("timer")).to_have_text("1 d 02:03:04")
     page.clock.run_for(64_000)
     expect(page.get_by_role("timer")).to_have_text("1 d 02:02:00")
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_what_is_announced_is_in_the_visitors_zone_and_counts_nothing_down(
+    stage: Stage, visit: Callable[..., Page], active: bool
+) -> None:
+    starts_at, ends_at = NOW + timedelta(hours=5), NOW + timedelta(hours=6)
+    window = Window(uuid.uuid4(), starts_at, ends_at, "read_only", "<b>New disks</b>")
+    now = Maintenance(active, "read_only", None, "window" if active else None, NOW, END if active else None, 2)
+    put_exactly(stage.app.extensions["live"], now, Occurrence(starts_at, ends_at, window))
+    page = visit(stage.url, timezone_id="Pacific/Auckland", viewport=PHONE)
+    item = page.get_by_role("listitem")
+    local = starts_at.astimezone(ZoneInfo("Pacific/Auckland"))
+    expect(item.locator("time").first).to_have_text(re.compile(f"{local:%A}.*{local.day} {local:%B}.*{local:%H:%M}"))
+    expect(item).to_contain_text("read-only")
+    expect(item).to_contain_text("<b>New disks</b>")
+    expect(page.get_by_role("timer")).to_have_text(["1 d 02:03:04"] if active else [])
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert min(page.evaluate(CONTRASTS)) >= 4.5
 
 
 def test_without_javascript_it_says_the_end_in_utc_and_reloads(stage: Stage, visit: Callable[..., Page]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from dop_be.live import Live
 from dop_be.maintenance.policy import Maintenance
+from dop_be.maintenance.schedule import Occurrence
 from dop_be.maintenance.timeline import Phase, Timeline, maintenance_document
 
 from ..shared import snapshot_of
@@ -30,9 +31,9 @@ def put_components(live: Live, **modes: str | None) -> None:
     live.snapshot = replace(snapshot, components=rows, timeline=Timeline(settings, (), rows))
 
 
-def put_exactly(live: Live, maintenance: Maintenance) -> None:
-    """Let this be in force in this process, whatever the time."""
+def put_exactly(live: Live, maintenance: Maintenance, *coming: Occurrence) -> None:
+    """Let this be in force and announced in this process, whatever the time."""
     snapshot = snapshot_of(live)
     timeline = Timeline(snapshot.settings, ())
-    timeline._phase = Phase(-math.inf, math.inf, maintenance, maintenance_document(maintenance, None), None)
+    timeline._phase = Phase(-math.inf, math.inf, maintenance, maintenance_document(maintenance, None), None, coming)
     live.snapshot = replace(snapshot, timeline=timeline)

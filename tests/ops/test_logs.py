@@ -79,11 +79,13 @@ def test_an_id_that_is_not_well_formed_is_replaced(logged: Logged, given: str) -
     assert lines(logged[1])[0]["request_id"] == made
 
 
-def test_only_answers_of_writes_carry_the_id(logged: Logged) -> None:
+def test_answers_of_the_api_and_to_writes_carry_the_id(logged: Logged) -> None:
     client = logged[0].test_client()
     headers = {"X-Request-ID": "req-2"}
-    assert "X-Request-ID" not in client.get(URL, headers=headers).headers
+    assert client.get(URL, headers=headers).headers["X-Request-ID"] == "req-2"
     assert client.patch(URL, headers=headers).headers["X-Request-ID"] == "req-2"
+    assert client.post("/nowhere", headers=headers).headers["X-Request-ID"] == "req-2"
+    assert "X-Request-ID" not in client.get("/nowhere", headers=headers).headers
 
 
 def test_every_line_of_a_request_carries_its_id(logged: Logged) -> None:

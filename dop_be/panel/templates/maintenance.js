@@ -1,8 +1,8 @@
-// Shows the end in the visitor's own zone, counts down to it, and reloads when the service is back.
+// Shows times in the visitor's own zone, counts down to the end, and reloads when the service is back.
 (() => {
   const main = document.querySelector("main");
   const original = main.outerHTML;
-  const time = main.querySelector("time");
+  const time = main.querySelector("time:not([data-local])");
   const countdown = main.querySelector("[role=timer]");
   const status = main.querySelector("[role=status]");
   const until = time ? Date.parse(time.dateTime) : NaN;
@@ -18,9 +18,11 @@
     else if (status) status.textContent = status.dataset.over;
   };
 
+  const parts = { weekday: "long", day: "numeric", month: "long", hour: "numeric", minute: "2-digit", timeZoneName: "short" };
+  const format = new Intl.DateTimeFormat(undefined, parts);
+  for (const other of main.querySelectorAll("time[data-local]")) other.textContent = format.format(Date.parse(other.dateTime));
   if (until) {
-    const parts = { weekday: "long", day: "numeric", month: "long", hour: "numeric", minute: "2-digit", timeZoneName: "short" };
-    time.textContent = new Intl.DateTimeFormat(undefined, parts).format(until);
+    time.textContent = format.format(until);
     if (countdown) tick();
   }
 
