@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from . import deadline, hosts, postgresql
 from .deadline import time_limit
 from .engines import engine_options, prepare
-from .errors import DomainError
+from .errors import DomainError, Forbidden
 from .extensions import db
 from .failures import cause, refusal, unavailable, waited_for_lock
 from .locks import holder
@@ -30,7 +30,7 @@ class Author:
     """Who makes a change, through what, and why: recorded beside the change.
 
     `token` is the id of the token that allowed it, and `scope` what it had to have for that; None for ADMIN_TOKEN and
-    the command line.
+    the command line. `components` are those that it is limited to; None: it is not limited.
     """
 
     actor: str
@@ -39,6 +39,13 @@ class Author:
     request_id: str | None = None
     token: str | None = None
     scope: str | None = None
+    components: frozenset[str] | None = None
+
+    def check(self, component: str | None) -> None:
+        """Raise Forbidden where the token is limited to other components; None stands for the platform."""
+        if self.components is not None and component not in self.components:
+            limits = ", ".join(sorted(self.components)) or "no component"
+            raise Forbidden(f"The token is limited to {limits}, and this is about {component or 'the platform'}.")
 
 
 # Looks at a transaction just before its commit, where it may still raise; what it returns runs after the commit.

@@ -229,3 +229,5 @@ def recheck(by: Author, known: Iterable[Mapping[Any, Any]], now: datetime) -> No
         raise Unauthorized("The token was revoked or has expired; nothing was changed.")
     if by.scope not in token.scopes:
         raise Forbidden(f"The token lacks the scope {by.scope}; nothing was changed.")
+    if by.components != token.components:
+        raise Forbidden("The token is limited to other components by now; nothing was changed.")

@@ -19,6 +19,7 @@ SCOPES = (
     "tokens:write",
     "metrics:read",
 )
+LIMITABLE = frozenset({BYPASS, "maintenance:write", "settings:read", "metrics:read"})  # to components
 IMPLIED = {"settings:write": "settings:read"}
 ID_LENGTH = 8  # hexadecimal digits
 BYPASS_LIFETIME = timedelta(hours=2)  # where none is asked for
@@ -98,5 +99,7 @@ def load(row: Mapping[Any, Any]) -> Token:
         named, expires_at = frozenset({BYPASS}), min(expires_at or made + BYPASS_LIFETIME, made + LONGEST_BYPASS)
     implied = {IMPLIED[scope] for scope in named if scope in IMPLIED}
     limits = row.get("components")
-    components = None if limits is None else frozenset(limits.split())
-    return Token(row["id"], row["name"], row["digest"], named | implied, expires_at, components)
+    if limits is None:
+        return Token(row["id"], row["name"], row["digest"], named | implied, expires_at)
+    scopes = (named | implied) & LIMITABLE  # SQL may have stored others
+    return Token(row["id"], row["name"], row["digest"], scopes, expires_at, frozenset(limits.split()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
@@ -77,6 +78,24 @@ def remove(by: Author, name: str) -> list[Window] | None:
         record(session, before, None)
     logger.info("component removed", extra={**asdict(by), "component": name, "windows": len(windows)})
     return windows
+
+
+def write(session: Session, before: Row, values: Row, now: datetime) -> Row:
+    """Write what differs from the locked row of a component, and record that; return the row as it is then.
+
+    On PostgreSQL a trigger writes when the switch was flipped.
+    """
+    changed = {name: value for name, value in values.items() if before[name] != value}
+    if not changed:
+        return before
+    statement = update(Component).where(TABLE.c.name == before["name"])
+    if session.get_bind().dialect.name == "postgresql":
+        return dict(session.execute(statement.values(changed).returning(*TABLE.columns)).mappings().one())
+    flipped = {"maintenance_since": now} if "is_maintain" in changed else {}
+    after = {**before, **changed, **flipped}
+    along(session, statement.values(**changed, **flipped))
+    record(session, before, after)
+    return after
 
 
 def check_name(name: str) -> None:

@@ -124,6 +124,7 @@ def plan(  # noqa: PLR0913 - the fields of a window
     message: str | None = None,
     timezone: str | None = None,
     rrule: str | None = None,
+    component: str | None = None,
     over_too: bool = False,
 ) -> Window:
     """Return a new window; naive times are those of `timezone`'s clock. It may be over already with `over_too` alone.
@@ -144,7 +145,7 @@ def plan(  # noqa: PLR0913 - the fields of a window
     if rrule is not None:
         _check_rule(rrule.strip(), starts_at, begin, end, place)
         rrule = with_end(rrule.strip().upper().removeprefix("RRULE:"), _local(begin, place), place)
-    window = Window(uuid.uuid4(), begin, end, mode, message, place.key, rrule)
+    window = Window(uuid.uuid4(), begin, end, mode, message, place.key, rrule, component=component)
     if not over_too:
         check_ahead(window, now)
     return window

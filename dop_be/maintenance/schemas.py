@@ -42,7 +42,7 @@ class WindowSchema(KindSchema):
     """A planned window."""
 
     id = fields.UUID(dump_only=True)
-    component = fields.String(dump_only=True, allow_none=True)
+    component = StrictString(load_default=None, allow_none=True)
     starts_at = Moment(required=True)
     ends_at = Moment(required=True)
     timezone = StrictString(validate=Length(min=1, max=ZONE_LENGTH, error=NOT_A_ZONE))

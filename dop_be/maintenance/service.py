@@ -21,12 +21,12 @@ from ..history import service as history
 from ..settings import service as settings
 from ..settings.models import MODES
 from ..settings.service import Values
-from . import stored
-from .known import Known, behind_lock, look
+from . import components, stored
+from .known import Known, behind_lock, known_component, look
 from .models import WINDOWS, MaintenanceWindow
 from .policy import Maintenance, in_force
 from .schedule import MOST_WINDOWS, Occurrence, Window, current, expand_all, plan
-from .timeline import Phase, phase
+from .timeline import Phase, component_phase, phase
 
 TABLE = MaintenanceWindow.__table__
 KEPT = timedelta(days=1)  # a window that is over stays readable for this long
@@ -50,12 +50,14 @@ def switch(
     active: bool,
     until: datetime | timedelta | Literal["stays"] | None = STAYS,
     expected: Collection[str] | None = None,
+    component: str | None = None,
     **named: str | None,
 ) -> Outcome:
     """Put this in force: with `until` by a window from now, else by the switch; off also ends what is open now.
 
     A window opened so is the switch's other form: the next call moves it, or puts the switch in its place. A planned
-    one stays. What already is changes nothing.
+    one stays. What already is changes nothing. Of the platform and its components each has a switch and windows of its
+    own, and no other is touched.
 
     Args:
         by: who switches.
@@ -63,23 +65,47 @@ def switch(
         until: when, or after what time, it ends by itself; only with `active`. None: never by itself. STAYS: when it
             would anyway, and never where nothing is in force yet.
         expected: the ETags of the state that may be replaced; None: any.
+        component: which one; None: the platform.
         named: `mode` and `message`; what is not named stays while it is on, and takes its default while it is off.
 
     Raises:
         RevisionConflict: another state is in force than `expected`.
+        NotFound: there is no such component.
         InvalidInput, SettingsMissing, DatabaseUnavailable: nothing was changed.
     """
-    asked = partial(_switch, active=active, until=until, expected=expected, named=named)
-    before, known, after, opened, ended = behind_lock(by, asked)
-    moved = settings.Outcome(before, after)
-    settings.log(moved, by)
+    by.check(component)
+    asked = partial(_switch, active=active, until=until, expected=expected, component=component, named=named)
+    done = behind_lock(by, asked, component=component)
+    known, opened, ended = done.known, done.opened, done.ended
+    settings.log(settings.Outcome(done.before, done.settings), by)
     log("changed" if opened and opened.id in known.windows else "opened", by, *filter(None, [opened]))
     log("ended", by, *(occurrence.window for occurrence in ended))
     windows: dict[uuid.UUID, Window | None] = {**known.windows, **stored.after(ended, known.now)}
     if opened:
         windows[opened.id] = opened
-    state = phase(after, expand_all(filter(None, windows.values()), known.now), known.now)
-    return Outcome(state, bool(moved.changed or opened or ended), [] if active else ended)
+    expanded = expand_all(filter(None, windows.values()), known.now)
+    state = _phase(done.settings, replace(known, expanded=expanded, components=done.components), component)
+    moved = done.before != done.settings or known.components != done.components
+    return Outcome(state, bool(moved or opened or ended), [] if active else ended)
+
+
+@dataclass(frozen=True)
+class _Switched:
+    """What was before, and what is after, behind the lock."""
+
+    before: Values
+    known: Known
+    settings: Values
+    components: Mapping[str, Values]
+    opened: Window | None
+    ended: Sequence[Occurrence]
+
+
+def _phase(after: Values, known: Known, component: str | None) -> Phase:
+    """Return what is in force for the platform, or for a component."""
+    if component is None:
+        return phase(after, known.expanded, known.now, known.components)
+    return component_phase(after, known.components[component], known.expanded, known.now)
 
 
 def _switch(  # noqa: PLR0913 - as for `switch`
@@ -90,19 +116,25 @@ def _switch(  # noqa: PLR0913 - as for `switch`
     active: bool,
     until: datetime | timedelta | Literal["stays"] | None,
     expected: Collection[str] | None,
+    component: str | None,
     named: Mapping[str, str | None],
-) -> tuple[Values, Known, Values, Window | None, list[Occurrence]]:
-    """Return the settings and windows before, the settings after, the window that was opened, what was ended."""
+) -> _Switched:
     if expected is not None:
-        _check(phase(before, known.expanded, known.now), expected)
-    found = in_force(before, known.expanded.occurrences, known.now)
+        _check(_phase(before, known, component), expected)
+    row = before if component is None else known.components[component]
+    own = [found for found in known.expanded.occurrences if found.window.component == component]
+    found = in_force({"revision": 0, **row}, own, known.now)
     end, kept = _kept(found, active) if until == STAYS else (until, {})
-    if end is None:
-        ended = _ended(known, active, moved=until != STAYS)
-        stored.end(session, ended, known.now)
-        return before, known, settings.write(session, before, _wanted(before, active, named)), None, ended
-    opened = _open(session, known, end, {**kept, **named}) if named or until != STAYS else None
-    return before, known, before, opened, []
+    if end is not None:
+        opened = _open(session, known, component, end, {**kept, **named}) if named or until != STAYS else None
+        return _Switched(before, known, before, known.components, opened, [])
+    ended = _ended(known, component, active, moved=until != STAYS)
+    stored.end(session, ended, known.now)
+    wanted = _wanted(row, active, named)
+    if component is None:
+        return _Switched(before, known, settings.write(session, before, wanted), known.components, None, ended)
+    after = {**known.components, component: components.write(session, row, wanted, known.now)}
+    return _Switched(before, known, before, after, None, ended)
 
 
 def _check(state: Phase, expected: Collection[str]) -> None:
@@ -133,6 +165,7 @@ def schedule(by: Author, **planned: Any) -> tuple[Window, datetime]:
     Raises:
         InvalidInput, SettingsMissing, DatabaseUnavailable: nothing was stored.
     """
+    by.check(planned.get("component"))
     seen = look()
     window = plan(seen.now, **planned)  # before the lock: going through a rule takes its time
 
@@ -140,7 +173,7 @@ def schedule(by: Author, **planned: Any) -> tuple[Window, datetime]:
         add(session, known, window)
         return known.now
 
-    moment = behind_lock(by, store, seen)
+    moment = known_component(by, store, seen, window.component)
     log("planned", by, window)
     return window, moment
 
@@ -162,6 +195,7 @@ def cancel(by: Author, identifier: uuid.UUID) -> tuple[Window | None, datetime]:
                 return None, moment
             raise NotFound(f"There is no window {identifier}.")
         window = Window(**windows[0])
+        by.check(window.component)
         stored.delete(session, [window])
     log("cancelled", by, window)
     return window, moment
@@ -175,10 +209,14 @@ def log(happened: str, by: Author, *windows: Window) -> None:
 
 
 def _open(
-    session: Session, known: Known, until: datetime | timedelta, named: Mapping[str, str | None]
+    session: Session,
+    known: Known,
+    component: str | None,
+    until: datetime | timedelta,
+    named: Mapping[str, str | None],
 ) -> Window | None:
     """Open a window until then, or move the end of the one that was opened so and is open; None: it is so already."""
-    opened = _ad_hoc(known)
+    opened = next((found.window for found in known.open_for(component) if found.window.ad_hoc), None)
     kept: dict[str, Any] = {} if opened is None else {"mode": opened.mode, "message": opened.message}
     ends_at = known.now + until if isinstance(until, timedelta) else until
     try:
@@ -186,19 +224,14 @@ def _open(
     except InvalidInput as error:
         raise InvalidInput({"until": error.errors["ends_at"]}) from error
     if opened is None:
-        planned = replace(planned, ad_hoc=True)
+        planned = replace(planned, ad_hoc=True, component=component)
         add(session, known, planned)
         return planned
-    wanted = replace(planned, id=opened.id, starts_at=opened.starts_at, ad_hoc=True)
+    wanted = replace(planned, id=opened.id, starts_at=opened.starts_at, ad_hoc=True, component=component)
     if wanted == opened:
         return None
     stored.change(session, opened, wanted)
     return wanted
-
-
-def _ad_hoc(known: Known) -> Window | None:
-    """Return the open window that `switch` opened."""
-    return next((found.window for found in known.open_now() if found.window.ad_hoc), None)
 
 
 def add(session: Session, known: Known, window: Window) -> None:
@@ -215,6 +248,6 @@ def check_room(known: Known) -> None:
         raise InvalidInput({"_schema": [f"{MOST_WINDOWS} windows are planned already; cancel one first."]})
 
 
-def _ended(known: Known, active: bool, *, moved: bool) -> list[Occurrence]:
+def _ended(known: Known, component: str | None, active: bool, *, moved: bool) -> list[Occurrence]:
     """Return the open occurrences that end: all with `off`, else the one in whose place the switch is turned on."""
-    return [found for found in known.open_now() if not active or (moved and found.window.ad_hoc)]
+    return [found for found in known.open_for(component) if not active or (moved and found.window.ad_hoc)]

@@ -16,7 +16,7 @@ from ..documents import document
 from ..errors import InvalidInput, NotFound, RevisionConflict
 from ..settings.service import Values
 from . import stored
-from .known import Known, behind_lock, look
+from .known import Known, behind_lock, known_component, look
 from .schedule import Occurrence, Window, check_ahead, check_length, current, plan, split_from
 from .schemas import dump_window
 from .service import add, check_room, log
@@ -72,27 +72,31 @@ def put(
         RevisionConflict: another window is there than these allow.
         InvalidInput, SettingsMissing, DatabaseUnavailable: nothing was changed.
     """
+    by.check(planned.get("component"))
     seen = look()
     # Before the lock, since going through a rule takes its time. One that is over may be there already.
     wanted = replace(plan(seen.now, over_too=True, **planned), id=identifier)
-    asked = partial(_put, wanted=wanted, expected=expected, unwanted=frozenset(unwanted))
-    before, window = behind_lock(by, asked, seen)
+    asked = partial(_put, by=by, wanted=wanted, expected=expected, unwanted=frozenset(unwanted))
+    before, window = known_component(by, asked, seen, wanted.component)
     if window != before:
         log("changed" if before else "planned", by, window)
     return window, before is None
 
 
-def _put(
+def _put(  # noqa: PLR0913 - as for `put`
     session: Session,
     _settings: Values,
     known: Known,
     *,
+    by: Author,
     wanted: Window,
     expected: Collection[str] | None,
     unwanted: Collection[str],
 ) -> tuple[Window | None, Window]:
     """Return the window before and after."""
     before = known.windows.get(wanted.id)
+    if before is not None:
+        by.check(before.component)  # moving it from one component to another needs the right to both
     is_there = before is not None and dump_window(before) == dump_window(wanted)
     if not is_there:
         check_ahead(_in_place_of(before, wanted), known.now, *([WOULD_BE_OVER] if before else []))

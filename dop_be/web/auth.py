@@ -23,11 +23,15 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Principal:
-    """The holder of a token: its name, its scopes with the implied ones, and its id; None for ADMIN_TOKEN."""
+    """The holder of a token: its name, its scopes with the implied ones, and its id; None for ADMIN_TOKEN.
+
+    `components` are those that it is limited to; None: it is not limited.
+    """
 
     name: str
     scopes: frozenset[str]
     token: str | None = None
+    components: frozenset[str] | None = None
 
 
 def principal() -> Principal | None:
@@ -86,7 +90,7 @@ def author() -> Author:
         InvalidInput: its reason is not readable.
     """
     found: Principal = g.principal
-    return Author(found.name, "api", change_reason(), request_id(), found.token, g.scope)
+    return Author(found.name, "api", change_reason(), request_id(), found.token, g.scope, found.components)
 
 
 def _named() -> Principal | None:
@@ -101,7 +105,9 @@ def _named() -> Principal | None:
     if admin_token and tokens.same(text, admin_token):
         return Principal(ADMIN, frozenset(tokens.SCOPES))
     token = tokens.find(current().tokens, text, look(request.environ).now)
-    return Principal(token.name, token.scopes, token.id) if token and not token.bypasses else None
+    if token is None or token.bypasses:
+        return None
+    return Principal(token.name, token.scopes, token.id, token.components)
 
 
 def _reject() -> NoReturn:

@@ -9,11 +9,13 @@ from flask import Response, url_for
 from ..documents import document
 from ..errors import NotFound
 from ..maintenance import components as service
-from ..maintenance.schemas import ComponentMaintenanceSchema, ComponentSchema, ComponentsSchema
+from ..maintenance.schemas import ComponentMaintenanceSchema, ComponentSchema, ComponentsSchema, SwitchSchema
+from ..maintenance.service import switch as switch_maintenance
 from ..maintenance.timeline import title
 from .auth import author, require
 from .exemption import exempt
-from .http import Blueprint, answer
+from .http import Blueprint, answer, expected_tags
+from .maintenance import switched
 from .outer import current, look_at
 
 bp = exempt(Blueprint("components", __name__, url_prefix="/api/v1/components", description="Components"))
@@ -56,3 +58,12 @@ def show(name: str) -> Response:
     if name not in snapshot.components:
         raise NotFound(f"There is no component {name[:70]!r}.")
     return answer(snapshot.timeline.of(name, look_at()).document)
+
+
+@bp.route("/<name>/maintenance", methods=["PUT"])
+@require("maintenance:write")
+@bp.arguments(SwitchSchema)
+@bp.response(200, ComponentMaintenanceSchema)
+def switch(wanted: dict[str, Any], name: str) -> Response:
+    """Turn the maintenance of a component on, until it is turned off or until a time, or off."""
+    return answer(switched(switch_maintenance(author(), expected=expected_tags(), component=name, **wanted)))

@@ -43,7 +43,7 @@ def show() -> Response:
 @bp.response(200, MaintenanceSchema)
 def switch(wanted: dict[str, Any]) -> Response:
     """Turn maintenance on, until it is turned off or until a time, or off."""
-    return answer(_document(service.switch(author(), expected=expected_tags(), **wanted)))
+    return answer(switched(service.switch(author(), expected=expected_tags(), **wanted)))
 
 
 @bp.route("/windows")
@@ -103,7 +103,7 @@ def _stored(window: Window, *, new: bool) -> Response:
     return response
 
 
-def _document(outcome: service.Outcome) -> Document:
+def switched(outcome: service.Outcome) -> Document:
     """Return the state as GET shows it, under GET's ETag, and which open windows were ended, if any were."""
     state = outcome.phase.document
     if not outcome.ended:

@@ -25,6 +25,7 @@ OPEN = {
     "since": None,
     "until": None,
     "next": None,
+    "components": [],
 }
 PAGE = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 

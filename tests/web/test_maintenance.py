@@ -52,7 +52,7 @@ def test_a_planned_window_is_answered_whole_and_can_be_read_again(client: FlaskC
     made = post(client, **body)
     assert made.status_code == 201
     utc = {"starts_at": "2031-12-02T01:00:00.000000Z", "ends_at": "2031-12-02T03:00:00.000000Z"}
-    assert made.json == {"id": made.json["id"], **body, **utc}
+    assert made.json == {"id": made.json["id"], "component": None, **body, **utc}
     assert get(client, made.location).json == made.json
     assert get(client, WINDOWS).json == {"windows": [made.json]}
 
