@@ -344,3 +344,25 @@ def test_a_shell_gives_every_scope(cli: FlaskCliRunner, client: FlaskClient) -> 
     taken = cli.invoke(args=["tokens", "create", "all", "--scope", "settings:read"])
     said = "Error: name: There is a token 'all' already; revoke it first: `flask tokens revoke all`.\n"
     assert (taken.exit_code, taken.output) == (2, said)
+
+
+def test_two_that_revoke_each_other_do_not_wait_for_one_another(
+    app: Flask, holder: Holder, client: FlaskClient
+) -> None:
+    for number in range(5):
+        names = [f"{side}-{number}" for side in ("left", "right")]
+        headers = [holder("tokens:write", name=name) for name in names]
+        statuses: list[int] = []
+        ready = threading.Barrier(2)
+
+        def send(name: str, sent: Headers, ready: threading.Barrier = ready, into: list[int] = statuses) -> None:
+            ready.wait()
+            into.append(delete(app.test_client(), name, sent).status_code)
+
+        threads = [threading.Thread(target=send, args=pair) for pair in zip(names, reversed(headers), strict=True)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(statuses) == [204, 401]  # whoever was revoked first revokes nobody
+        assert len(listed(client)) == number + 1
