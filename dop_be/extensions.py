@@ -1,13 +1,7 @@
-"""The Flask extensions, unbound; imports nothing of ours."""
+"""The database's Flask extension, unbound; imports nothing of ours."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from alembic.config import Config
-from flask_migrate import Migrate
-from flask_migrate.cli import db as commands
-from flask_smorest import Api
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
@@ -29,14 +23,3 @@ class Base(DeclarativeBase):
 
 
 db = SQLAlchemy(model_class=Base)
-migrate = Migrate(db=db)
-api = Api(spec_kwargs={"title": "dop_be", "version": "v1", "openapi_version": "3.1.0"})
-commands.add_command(commands.commands["list-templates"], "list_templates")  # Alembic's own spelling works too
-
-
-@migrate.configure  # type: ignore[untyped-decorator]  # Flask-Migrate carries no types
-def _read_pyproject(config: Config) -> Config:
-    """Give `flask db` what plain `alembic` finds by itself: [tool.alembic], with no alembic.ini beside it."""
-    directory = Path(config.get_main_option("script_location") or migrate.directory)
-    config.toml_file_name = str(directory.parent / "pyproject.toml")
-    return config

@@ -1,14 +1,46 @@
-"""What a shell sees."""
+"""What a shell sees. Each group of commands is loaded where it is asked for."""
 
-from flask import Flask
+from __future__ import annotations
 
-from . import bypass, history, maintenance, settings, tokens
+from importlib import import_module
 
-maintenance.group.add_command(bypass.group)
-settings.group.add_command(history.of_settings, "history")
+import click
+from flask import Flask, current_app
+from flask.cli import AppGroup, FlaskGroup
+
+GROUPS = ("history", "maintenance", "settings", "tokens")
+
+
+class Commands(AppGroup):
+    """The commands of the application."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *GROUPS, "db"})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in GROUPS:
+            group: click.Command = import_module(f".{cmd_name}", __package__).group
+            return group
+        if super().get_command(ctx, cmd_name) is None:
+            _load(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
+def _load(name: str) -> None:
+    """Load what has this command: Flask-Migrate has `db`, and an extension of the web side may have others."""
+    module = "migrating" if name == "db" else "served"
+    import_module(f"..{module}", __package__).init_app(current_app)
+
+
+def is_starting() -> bool:
+    """Whether the `flask` program loads the application for one of its commands.
+
+    For `run`, `routes` and `shell`, which are Flask's own, the context is theirs: they get the whole application.
+    """
+    context = click.get_current_context(silent=True)
+    return context is not None and isinstance(context.command, FlaskGroup)
 
 
 def init_app(app: Flask) -> None:
     """Add the commands."""
-    for module in (settings, maintenance, tokens, history):
-        app.cli.add_command(module.group)
+    app.cli = Commands(commands=app.cli.commands)

@@ -9,9 +9,9 @@ import click
 from flask import json
 from flask.cli import with_appcontext
 
+from ..entries import page
 from ..history import service
 from ..history.model import KINDS
-from ..web.history import page
 from .commands import Command, Group, author, name_default_file, options, reason_option, say
 
 # Of the API, whose next page `next` names.

@@ -16,6 +16,7 @@ from ..maintenance.policy import Maintenance
 from ..maintenance.schedule import Occurrence, Window, current
 from ..maintenance.schemas import SwitchSchema, WindowSchema
 from ..settings.models import MESSAGE_LENGTH, MODES
+from . import bypass
 from .commands import DURATION, END, Group, author, current_state, options, reason_option, say
 
 IN_MAINTENANCE = 1
@@ -23,6 +24,7 @@ MOST_SHOWN = 10  # windows that `off` names; SQL may have planned thousands
 STAYS = "; the switch is on too, so it does not end by itself"
 
 group = Group("maintenance", help="Turn maintenance on and off, plan it, and see what is in force.")
+group.add_command(bypass.group)
 mode_option = click.option("--mode", type=click.Choice(MODES), help=f"What is refused; {MODES[0]} unless named.")
 message_option = click.option("--message", help=f"What visitors are told, up to {MESSAGE_LENGTH} characters.")
 

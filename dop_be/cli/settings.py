@@ -7,9 +7,11 @@ from flask import json
 
 from ..settings import service
 from ..settings.schemas import LARGEST_REVISION, dump, parse_assignments
+from . import history
 from .commands import Group, author, current_state, reason_option, say
 
 group = Group("settings", help="Show and change the system settings.")
+group.add_command(history.of_settings, "history")
 revision_argument = click.argument("revision", type=click.IntRange(1, LARGEST_REVISION))
 
 

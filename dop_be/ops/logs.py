@@ -12,19 +12,23 @@ from flask import Flask, has_request_context
 from structlog.typing import EventDict, WrappedLogger
 
 from ..web.http import request_id
+from .later import LOGGERS, use
 
-LOGGERS = ("dop_be", "sqlalchemy")  # gunicorn's and Alembic's keep their own handlers and format
 # Nothing of ours logs these; an error of some library that quotes its input might.
 SECRETS = r"\bdop_[0-9a-f]{8}_\w+|(?<=[Bb]earer )[\w.~+/=-]+|(?<=://)[^/\s@]+(?=@)|(?<=/gate/bypass/)[\w-]+"
 
 
 def init_app(app: Flask) -> None:
     """Send the log to stderr; with several apps in one process the last one's settings win."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_formatter(app, terminal=sys.stderr.isatty()))
-    for name in LOGGERS:
-        logging.getLogger(name).handlers = [handler]
+    use(handler(app))
     logging.getLogger(LOGGERS[0]).setLevel(app.config["LOG_LEVEL"])
+
+
+def handler(app: Flask) -> logging.Handler:
+    """Return what writes the log's lines."""
+    made = logging.StreamHandler(sys.stderr)
+    made.setFormatter(_formatter(app, terminal=sys.stderr.isatty()))
+    return made
 
 
 def _formatter(app: Flask, *, terminal: bool) -> structlog.stdlib.ProcessorFormatter:

@@ -1,13 +1,16 @@
 """What HTTP sees."""
 
 from flask import Flask
+from flask_smorest import Api
 
-from ..extensions import api
 from . import bypass, components, errors, gate, guessing, history, http, maintenance, origins, outer, settings, tokens
+
+api = Api(spec_kwargs={"title": "dop_be", "version": "v1", "openapi_version": "3.1.0"})
 
 
 def init_app(app: Flask) -> None:
     """Serve the API and the gate. The order counts: what wraps the application last sees a request first."""
+    api.init_app(app)
     errors.init_app(app)
     guessing.init_app(app)
     for resource in (settings, maintenance, components, tokens, history):
