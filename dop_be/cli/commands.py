@@ -30,6 +30,7 @@ from ..live.clock import differing, unix_time
 from ..live.loader import read
 from ..live.snapshot import Snapshot
 from ..sqlite import lacks_file
+from .output import escaped, note
 
 DIGITS = 5  # of each number in a duration; dates further away are no dates in Python
 NAME_LENGTH = 200  # characters that updated_by and the history keep
@@ -48,7 +49,7 @@ def name_default_file(ctx: click.Context) -> None:
     """Say on stderr which file is worked on, where nobody has chosen a database."""
     url = _url(ctx)
     if ctx.ensure_object(ScriptInfo).load_app().config["DATABASE_IS_DEFAULT"] and not lacks_file(url):
-        click.echo(f"DATABASE_URL is not set: working on the SQLite file {url.database}", err=True)
+        note(f"DATABASE_URL is not set: working on the SQLite file {url.database}")
 
 
 class Group(AppGroup):
@@ -125,13 +126,11 @@ class Failure(click.ClickException):
 
     exit_code = 2
 
+    def format_message(self) -> str:
+        return escaped(self.message)
+
 
 reason_option = click.option("--reason", help="Why; recorded in the history.")
-
-
-def say(line: str) -> None:
-    """Print one line for people, with control characters escaped: names and messages may come from SQL."""
-    click.echo("".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line))
 
 
 def author(reason: str | None = None) -> Author:
@@ -165,8 +164,21 @@ def current_state() -> tuple[Snapshot, float]:
         raise DatabaseUnavailable("The database lacks the settings of this release: run `flask db upgrade`.")
     offset = reading.clock_offset or 0.0
     if difference := differing(offset):
-        click.echo(difference, err=True)
+        note(difference)
     return reading.snapshot, unix_time(offset)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal, unless it is answered already; without a terminal there is nobody to ask.
+
+    Raises:
+        Failure: the answer is not yes.
+    """
+    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    click.echo(f"{escaped(question)} [y/N] ", err=True, nl=False)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise Failure("Nothing was changed.")
 
 
 def _url(ctx: click.Context) -> URL:

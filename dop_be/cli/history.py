@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
 import click
-from flask import json
 from flask.cli import with_appcontext
 
 from ..entries import page
+from ..fields import timestamp
 from ..history import service
 from ..history.model import KINDS
-from .commands import Command, Group, author, name_default_file, options, reason_option, say
+from .commands import Command, Group, author, name_default_file, options, reason_option
+from .output import json_option, say, say_json, say_rows, value
+from .times import moment_of, when
 
 # Of the API, whose next page `next` names.
 PATH = "/api/v1/history"
@@ -22,7 +25,6 @@ limit_option = click.option(
     "--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many entries."
 )
 before_option = click.option("--before", type=click.IntRange(1), help="Only entries with a lower id than this one.")
-json_option = click.option("--json", "as_json", is_flag=True, help="As the API answers.")
 
 
 @click.group("history", cls=Group, invoke_without_command=True)
@@ -67,32 +69,42 @@ class Day(click.ParamType[datetime]):
 @click.option(
     "--before", "moment", required=True, type=Day(), help="Delete the entries from before this UTC day or time."
 )
+@json_option
 @reason_option
-def prune(moment: datetime, reason: str | None) -> None:
+def prune(moment: datetime, reason: str | None, *, as_json: bool) -> None:
     """Delete old entries; the settings and the newest entries stay as they are."""
     with options(before="--before"):
         deleted = service.prune(moment, author(reason))
+    if as_json:
+        say_json({"before": timestamp(moment), "deleted": deleted})
+        return
     say(f"deleted {deleted} {'entry' if deleted == 1 else 'entries'} of the history")
 
 
 def _show(path: str, kind: str | None, limit: int, before: int | None, *, as_json: bool) -> None:
     entries, older = page(limit=limit, before=before, kind=kind)
     if as_json:
-        following = None if older is None else f"{path}&before={older}"
-        click.echo(json.dumps({"changes": entries, "next": following}, sort_keys=False))
+        say_json({"changes": entries, "next": None if older is None else f"{path}&before={older}"})
         return
-    for entry in entries:
-        say(_line(entry))
+    now = datetime.now(UTC)
+    say_rows(_row(entry, now) for entry in entries)
 
 
-def _line(entry: dict[str, Any]) -> str:
-    changes = ", ".join(
-        f"{name}: {json.dumps(sides['from'])} -> {json.dumps(sides['to'])}" for name, sides in entry["changes"].items()
-    )
+def _row(entry: dict[str, Any], now: datetime) -> tuple[str, ...]:
+    """Return who changed what, when and why, in columns."""
     what = f"revision {entry['revision']}" if entry["revision"] else entry["kind"]
     key = f" {entry['key']}" if entry["key"] else ""
     verb = "" if entry["action"] == "update" else f" {entry['action']}"
+    changes = ", ".join(
+        f"{name}: {_side(each['from'])} -> {_side(each['to'])}" for name, each in entry["changes"].items()
+    )
     reason = f"# {entry['reason']}" if entry["reason"] else ""
     who = f"{entry['changed_by']} ({entry['source']})"
-    parts = (str(entry["id"]), entry["changed_at"], who, f"{what}{key}{verb}", changes, reason)
-    return "  ".join(part for part in parts if part)
+    told = f"{changes}  {reason}".strip()  # one column: reasons would begin far to the right
+    return str(entry["id"]), when(moment_of(entry["changed_at"]), now), who, f"{what}{key}{verb}", told
+
+
+def _side(recorded: Any) -> str:
+    """Return a recorded value; text in quotes, so that it cannot look like another change."""
+    moment = moment_of(recorded)
+    return value(moment) if isinstance(moment, datetime) else json.dumps(recorded, ensure_ascii=False)

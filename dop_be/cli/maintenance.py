@@ -1,23 +1,21 @@
-"""`flask maintenance …`: the switch and the planned windows for a shell, which works with every web process down."""
+"""`flask maintenance …`: the switch for a shell, which works with every web process down."""
 
 from __future__ import annotations
 
-import uuid
+import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import click
 
-from ..errors import InvalidInput
-from ..fields import parse, timestamp
+from ..fields import parse
 from ..maintenance import service
-from ..maintenance import windows as planning
-from ..maintenance.policy import Maintenance
-from ..maintenance.schedule import Occurrence, Window, current
-from ..maintenance.schemas import SwitchSchema, WindowSchema
-from ..settings.models import MESSAGE_LENGTH, MODES
-from . import bypass
-from .commands import DURATION, END, Group, author, current_state, options, reason_option, say
+from ..maintenance.policy import Maintenance, upcoming
+from ..maintenance.schedule import expand_all
+from ..maintenance.schemas import SwitchSchema, dump_occurrence
+from . import bypass, windows
+from .commands import DURATION, Group, author, current_state, options, reason_option
+from .output import json_option, say, say_json, short
+from .times import when
 
 IN_MAINTENANCE = 1
 MOST_SHOWN = 10  # windows that `off` names; SQL may have planned thousands
@@ -25,132 +23,76 @@ STAYS = "; the switch is on too, so it does not end by itself"
 
 group = Group("maintenance", help="Turn maintenance on and off, plan it, and see what is in force.")
 group.add_command(bypass.group)
-mode_option = click.option("--mode", type=click.Choice(MODES), help=f"What is refused; {MODES[0]} unless named.")
-message_option = click.option("--message", help=f"What visitors are told, up to {MESSAGE_LENGTH} characters.")
+for command in (windows.schedule, windows.show, windows.extend, windows.cancel):
+    group.add_command(command)
 
 
 @group.command("on")
-@mode_option
-@message_option
+@windows.mode_option
+@windows.message_option
 @click.option("--for", "duration", type=DURATION, help="End by itself after this time, such as 30m, 2h or 1d.")
+@json_option
 @reason_option
-def on(mode: str | None, message: str | None, duration: timedelta | None, reason: str | None) -> None:
+def on(mode: str | None, message: str | None, duration: timedelta | None, reason: str | None, *, as_json: bool) -> None:
     """Turn maintenance on, until it is turned off or for a time. While it is on, only what is named changes."""
     named = {name: value or None for name, value in {"mode": mode, "message": message}.items() if value is not None}
     with options(until="--for", message="--message"):
         wanted = parse(SwitchSchema(), {"active": True, **named})
         switched = {name: wanted[name] for name in ("active", *named)}
         outcome = service.switch(author(reason), until=duration or service.STAYS, **switched)
+    if as_json:
+        _say_json(outcome)
+        return
     already = "" if outcome.changed else "already "
     stays = STAYS if duration and outcome.phase.maintenance.until is None else ""
-    say(f"maintenance is {already}{described(outcome.phase.maintenance)}{stays}")
+    say(f"maintenance is {already}{described(outcome.phase.maintenance, outcome.now)}{stays}")
 
 
 @group.command("off")
+@json_option
 @reason_option
-def off(reason: str | None) -> None:
+def off(reason: str | None, *, as_json: bool) -> None:
     """Turn maintenance off, and end the windows that are open."""
     outcome = service.switch(author(reason), active=False)
+    if as_json:
+        _say_json(outcome)
+        return
     shown, more = outcome.ended[:MOST_SHOWN], len(outcome.ended) - MOST_SHOWN
-    ended = "".join(f"; ended window {_occurrence(occurrence)}" for occurrence in shown)
+    ended = "".join(f"; ended window {windows.described(occurrence)}" for occurrence in shown)
     rest = f"; and {more:,} more" if more > 0 else ""
     say(f"maintenance is {'off' if outcome.changed else 'already off'}{ended}{rest}")
 
 
 @group.command("status")
-@click.option("--json", "as_json", is_flag=True, help="As the API answers.")
+@json_option
 @click.pass_context
 def status(ctx: click.Context, *, as_json: bool) -> None:
-    """Say what is in force; exit code 0 open, 1 in maintenance, 2 anything else."""
-    snapshot, now = current_state()
-    phase = snapshot.at(now)
+    """Say what is in force, and which window is next; exit code 0 open, 1 in maintenance, 2 anything else."""
+    snapshot, unix_time = current_state()
+    phase, now = snapshot.at(unix_time), datetime.fromtimestamp(unix_time, UTC)
     if as_json:
-        click.echo(phase.document.body, nl=False)
+        say_json(phase.document.body)
     else:
-        say(f"maintenance is {described(phase.maintenance)}")
+        say(f"maintenance is {described(phase.maintenance, now)}")
+        if following := upcoming(expand_all(snapshot.windows, now).occurrences, now):
+            identifier = short(following.window.id, (window.id for window in snapshot.windows))
+            say(
+                f"the next window is {windows.described(following, now, identifier)}{windows.message(following.window)}"
+            )
     ctx.exit(IN_MAINTENANCE if phase.maintenance.active else 0)
 
 
-@group.command("schedule")
-@click.argument("starts_at", metavar="START")
-@click.argument("ends_at", metavar="END")
-@click.option("--every", "rrule", metavar="RRULE", help="How it recurs, such as FREQ=WEEKLY;BYDAY=SU (RFC 5545).")
-@click.option(
-    "--tz", "timezone", metavar="ZONE", help="The zone whose clock START and END are on; needed without offsets."
-)
-@mode_option
-@message_option
-@reason_option
-def schedule(reason: str | None, **given: str | None) -> None:
-    """Plan a window from START to END, such as 2026-12-01T02:00, or with an offset 2026-12-01T02:00:00+01:00."""
-    with options(starts_at="START", ends_at="END", rrule="--every", timezone="--tz", message="--message"):
-        planned = parse(WindowSchema(), {name: value for name, value in given.items() if value is not None})
-        if "timezone" not in planned:
-            _check_offsets(planned)
-        window, now = service.schedule(author(reason), **planned)
-    say(f"planned window {_window(window, now)}")
-
-
-def _check_offsets(planned: dict[str, Any]) -> None:
-    for name in ("starts_at", "ends_at"):
-        if planned[name].tzinfo is None:
-            raise InvalidInput({name: ["A time without an offset needs --tz, such as --tz Europe/Berlin."]})
-
-
-@group.command("windows")
-def windows() -> None:
-    """List the planned windows, each with its next time."""
-    snapshot, now = current_state()
-    for window in snapshot.windows:
-        say(_window(window, datetime.fromtimestamp(now, UTC)))
-
-
-@group.command("extend")
-@click.argument("until", metavar="TIME", type=END)
-@click.argument("identifier", metavar="[ID]", type=click.UUID, required=False)
-@reason_option
-def extend(until: timedelta | datetime, identifier: uuid.UUID | None, reason: str | None) -> None:
-    """Move the end of the window that is open, or of ID: +30m later, or to a TIME such as 2026-12-01T05:00:00+01:00.
-
-    Of a window that recurs, the end of the time that is open moves, and no other.
-    """
-    with options(ends_at="TIME"):
-        done = planning.extend(author(reason), until, identifier)
-    series = f"; window {done.series.id} recurs as before" if done.series else ""
-    say(f"{'moved the end of' if done.changed else 'already so:'} window {_window(done.window, done.now)}{series}")
-
-
-@group.command("cancel")
-@click.argument("identifier", metavar="ID", type=click.UUID)
-@reason_option
-def cancel(identifier: uuid.UUID, reason: str | None) -> None:
-    """Cancel a window and, where it recurs, all of its times; end it where it is open."""
-    window, now = service.cancel(author(reason), identifier)
-    if window is None:
-        say(f"window {identifier} is already cancelled")
-    else:
-        say(f"cancelled window {_window(window, now)}")
-
-
-def described(maintenance: Maintenance) -> str:
+def described(maintenance: Maintenance, now: datetime) -> str:
     """Return what is in force, in half a line."""
     if not maintenance.active:
         return "off"
-    since = f" since {timestamp(maintenance.since)}" if maintenance.since else ""
-    until = f" until {timestamp(maintenance.until)}" if maintenance.until else ""
+    since = f" since {when(maintenance.since, now)}" if maintenance.since else ""
+    until = f" until {when(maintenance.until, now)}" if maintenance.until else ""
     message = f": {maintenance.message}" if maintenance.message else ""
     return f"on ({maintenance.mode}){since}{until}{message}"
 
 
-def _window(window: Window, now: datetime) -> str:
-    found = current(window, now)
-    if found is None:
-        return f"{window.id}  over"
-    rule = f"  every {window.rrule} in {window.timezone}" if window.rrule else ""
-    state = "  open" if found.is_open(now) else ""
-    return f"{_occurrence(found)}{state}{rule}{f': {window.message}' if window.message else ''}"
-
-
-def _occurrence(occurrence: Occurrence) -> str:
-    times = f"{timestamp(occurrence.starts_at)} to {timestamp(occurrence.ends_at)}"
-    return f"{occurrence.window.id}  {times} ({occurrence.window.mode})"
+def _say_json(outcome: service.Outcome) -> None:
+    """Print the state as the API answers a PUT, and whether anything was changed."""
+    ended = {"ended": [dump_occurrence(occurrence) for occurrence in outcome.ended]} if outcome.ended else {}
+    say_json({**json.loads(outcome.phase.document.body), **ended, "changed": outcome.changed})

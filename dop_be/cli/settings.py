@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
 import click
-from flask import json
 
 from ..settings import service
 from ..settings.schemas import LARGEST_REVISION, dump, parse_assignments
 from . import history
-from .commands import Group, author, current_state, reason_option, say
+from .commands import Group, author, confirm, current_state, reason_option
+from .output import json_option, say, say_json, say_rows, value, yes_option
+from .times import when
 
 group = Group("settings", help="Show and change the system settings.")
 group.add_command(history.of_settings, "history")
@@ -16,49 +21,64 @@ revision_argument = click.argument("revision", type=click.IntRange(1, LARGEST_RE
 
 
 @group.command("show")
-@click.option("--json", "as_json", is_flag=True, help="As the API answers.")
+@json_option
 def show(*, as_json: bool) -> None:
     """Show every setting."""
-    snapshot, _ = current_state()
+    snapshot, unix_time = current_state()
     if as_json:
-        click.echo(snapshot.private.body, nl=False)
+        say_json(snapshot.private.body)
         return
-    values = dump(snapshot.settings)
-    width = max(map(len, values))
-    for name, value in values.items():
-        say(f"{name:<{width}}  {_shown(value)}")
+    now, values = datetime.fromtimestamp(unix_time, UTC), _for_people(snapshot.settings)
+    say_rows((name, when(each, now) if isinstance(each, datetime) else value(each)) for name, each in values.items())
 
 
 @group.command("set")
 @click.argument("assignments", nargs=-1, required=True, metavar="NAME=VALUE …")
+@json_option
 @reason_option
-def assign(assignments: tuple[str, ...], reason: str | None) -> None:
+def assign(assignments: tuple[str, ...], reason: str | None, *, as_json: bool) -> None:
     """Set one or more settings in one change: true, 5, null as in JSON, text as it is."""
-    _tell(service.change(parse_assignments(assignments), author(reason)))
+    outcome = service.change(parse_assignments(assignments), author(reason))
+    _tell(outcome, {"set": {"changed": outcome.changed}}, as_json=as_json)
 
 
 @group.command("restore")
 @revision_argument
+@yes_option
+@json_option
 @reason_option
-def restore(revision: int, reason: str | None) -> None:
+def restore(revision: int, reason: str | None, *, yes: bool, as_json: bool) -> None:
     """Go back to the values of a revision, in a new one; the maintenance switch stays as it is."""
-    _tell(service.restore(revision, author(reason)))
+    confirm(f"Give every setting but the switch the value that it had at revision {revision}?", yes=yes)
+    outcome = service.restore(revision, author(reason))
+    _tell(outcome, {"restored": _done(revision, outcome)}, as_json=as_json)
 
 
 @group.command("undo")
 @revision_argument
+@json_option
 @reason_option
-def undo(revision: int, reason: str | None) -> None:
+def undo(revision: int, reason: str | None, *, as_json: bool) -> None:
     """Take back what one revision changed, in a new one; the maintenance switch stays as it is."""
-    _tell(service.undo(revision, author(reason)))
+    outcome = service.undo(revision, author(reason))
+    _tell(outcome, {"undone": _done(revision, outcome)}, as_json=as_json)
 
 
-def _tell(outcome: service.Outcome) -> None:
-    before, after = dump(outcome.before), dump(outcome.after)
-    changes = [f"{name}: {_shown(before[name])} -> {_shown(after[name])}" for name in outcome.changed]
+def _done(revision: int, outcome: service.Outcome) -> dict[str, Any]:
+    return {"revision": revision, "changed": outcome.changed, "gone": outcome.gone}
+
+
+def _tell(outcome: service.Outcome, done: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        say_json({**dump(outcome.after), **done})
+        return
+    before, after = _for_people(outcome.before), _for_people(outcome.after)
+    changes = [f"{name}: {value(before[name])} -> {value(after[name])}" for name in outcome.changed]
     gone = f"; no settings any more: {', '.join(outcome.gone)}" if outcome.gone else ""
     say(f"revision {after['revision']}: {', '.join(changes) or 'nothing to change'}{gone}")
 
 
-def _shown(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _for_people(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings as JSON shows them, but moments."""
+    moments = {name: each for name, each in settings.items() if isinstance(each, datetime)}
+    return {**dump(settings), **moments}

@@ -133,6 +133,17 @@ def knows(session: Session, kind: str, key: str) -> bool:
     return session.scalar(found) is not None
 
 
+def keys(kind: str, beginning: str, *, most: int) -> list[str]:
+    """Return up to so many keys that begin so, of what the history knows.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the database does not answer.
+    """
+    begins = Change.key.startswith(beginning, autoescape=True)
+    query = select(Change.key).where(Change.kind == kind, begins).distinct().order_by(Change.key).limit(most)
+    return [key for key in ask(db.engine, query).scalars() if key is not None]
+
+
 def changed_since(session: Session, identifier: int, names: Iterable[str]) -> set[str]:
     """Return which of these settings were changed by entries after the one with this id."""
     has = func.jsonb_exists if session.get_bind().dialect.name == "postgresql" else _has_member

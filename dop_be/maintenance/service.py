@@ -37,10 +37,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a change led to: the phase in force now, whether anything changed, and the occurrences that it ended."""
+    """What a change led to: the phase in force now, whether anything changed, and the occurrences that it ended.
+
+    `now` is the time on the database's clock.
+    """
 
     phase: Phase
     changed: bool
+    now: datetime
     ended: Sequence[Occurrence] = ()
 
 
@@ -86,7 +90,7 @@ def switch(
     expanded = expand_all(filter(None, windows.values()), known.now)
     state = _phase(done.settings, replace(known, expanded=expanded, components=done.components), component)
     moved = done.before != done.settings or known.components != done.components
-    return Outcome(state, bool(moved or opened or ended), [] if active else ended)
+    return Outcome(state, bool(moved or opened or ended), known.now, [] if active else ended)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import getpass
+import json
+import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from flask.testing import FlaskClient, FlaskCliRunner
@@ -99,3 +103,32 @@ def test_a_column_that_the_database_lacks_is_told_as_a_missing_upgrade(
     result = cli.invoke(args=["settings", "show"])
     said = "Error: The database lacks the settings of this release: run `flask db upgrade`.\n"
     assert (result.exit_code, result.output) == (2, said)
+
+
+def said(cli: FlaskCliRunner, *words: str) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(cli.invoke(args=["settings", *words, "--json"]).stdout)
+    return body
+
+
+def test_changes_in_json_are_the_settings_and_what_was_done(cli: FlaskCliRunner) -> None:
+    done = said(cli, "set", "is_maintain=true", "maintenance_message=a")
+    assert done == {**said(cli, "show"), "set": {"changed": ["is_maintain", "maintenance_message"]}}
+    assert said(cli, "set", "is_maintain=true")["set"] == {"changed": []}
+
+
+@pytest.mark.parametrize(("command", "name"), [("restore", "restored"), ("undo", "undone")])
+def test_restore_and_undo_in_json_are_what_the_api_answers(
+    cli: FlaskCliRunner, client: FlaskClient, command: str, name: str
+) -> None:
+    said(cli, "set", "maintenance_message=a")
+    done = said(cli, command, "2")
+    path, headers = f"/api/v1/settings/{command}", {**ADMIN, "If-Match": "*"}
+    assert done == client.post(path, json={"revision": 2}, headers=headers).get_json()
+    assert done[name] == {"revision": 2, "changed": [], "gone": []}
+
+
+def test_times_are_local_for_people(cli: FlaskCliRunner) -> None:
+    said(cli, "set", "is_maintain=true")
+    [line] = [each for each in cli.invoke(args=["settings", "show"]).output.splitlines() if "since" in each]
+    since = datetime.fromisoformat(said(cli, "show")["maintenance_since"]).astimezone(ZoneInfo("Europe/Berlin"))
+    assert re.fullmatch(rf"maintenance_since +{since:%Y-%m-%d %H:%M}(:\d\d)? {since:%Z} \((now|\d+ s ago)\)", line)

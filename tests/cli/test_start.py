@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import click
 import pytest
+from flask import Flask
 
+from dop_be.cli import GROUPS
 from tests import processes
 
 # What serves requests, writes log lines or migrates. Each takes a twentieth of a command's start or more.
@@ -37,6 +44,62 @@ def test_what_flask_and_its_extensions_bring_still_works(sqlite_url: str) -> Non
     assert re.search(r"^health\.readyz +GET +/readyz", run("routes"), re.MULTILINE)
     assert '"/api/v1/maintenance"' in run("openapi", "print")
     assert run("db", "current").endswith(" (head)\n")
+
+
+def leaves(group: click.Group, *names: str) -> Iterator[tuple[str, ...]]:
+    """Every command, by its words; a group that does something by itself is one too."""
+    if group.invoke_without_command:
+        yield names
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        if isinstance(found, click.Group):
+            yield from leaves(found, *names, name)
+        else:
+            yield (*names, name)
+
+
+# What each needs beside its name.
+ARGUMENTS = {
+    "maintenance schedule": "2031-12-02T02:00Z 2031-12-02T04:00Z",
+    "maintenance cancel": "3f2a",
+    "maintenance bypass create": "ada",
+    "maintenance bypass revoke": "ada",
+    "settings set": "maintenance_message=x",
+    "settings restore": "1",
+    "settings undo": "1",
+    "history prune": "--before 2026-01-01",
+    "tokens create": "ci --scope settings:read",
+    "tokens revoke": "ci",
+}
+
+
+def test_every_command_says_which_file_it_works_on_and_prints_one_document(
+    make_app: Callable[..., Flask], sqlite_url: str, tmp_path: Path, migrated_sqlite: Path
+) -> None:
+    folder = shutil.copytree(processes.project(), tmp_path / "dop_be")
+    (folder / "instance").mkdir()
+    shutil.copy(migrated_sqlite, folder / "instance" / "dop_be.sqlite3")
+    app = make_app(sqlite_url)
+    with app.app_context():
+        commands = [words for name in GROUPS for words in leaves(group_named(app, name), name)]
+    assert len(commands) > len(ARGUMENTS)
+    for words in commands:
+        more = ARGUMENTS.get(" ".join(words), "").split()
+        done = processes.run(["flask", *words, *more, "--json"], cwd=folder, env=processes.environment(), check=False)
+        said = f"DATABASE_URL is not set: working on the SQLite file {folder}/instance/dop_be.sqlite3\n"
+        assert done.stderr.count(said) == 1, (words, done.stderr)
+        if done.returncode == 2:
+            assert (words[-1], done.stdout) == ("cancel", ""), done.stderr
+        else:
+            assert done.stdout.count("\n") == 1
+            assert isinstance(json.loads(done.stdout), dict), words
+
+
+def group_named(app: Flask, name: str) -> click.Group:
+    group = app.cli.get_command(click.Context(app.cli), name)
+    assert isinstance(group, click.Group)
+    return group
 
 
 def completed(*words: str) -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -34,7 +37,8 @@ def test_list_tells_every_token_and_no_secret(cli: FlaskCliRunner) -> None:
     one, two = listed.splitlines()
     assert one.startswith(f"one  {texts[0].split('_')[1]}  revoked ")
     assert two.startswith(f"two  {texts[1].split('_')[1]}  in force until ")
-    assert "settings:write" in two
+    assert one.index("settings:read") == two.index("settings:write")
+    assert one.index("made ") == two.index("made ")
     assert not [text for text in texts if text.split("_")[2] in listed]
 
 
@@ -56,7 +60,7 @@ def test_a_token_that_expired_stays_expired_where_its_name_is_used_again(
     create(cli, "ci", "--scope", "settings:read")
     cli.invoke(args=["tokens", "revoke", "ci"])
     states = [line.split("  ")[2] for line in cli.invoke(args=["tokens", "list"]).output.splitlines()]
-    assert states[0] == "expired 2020-01-01T00:00:00.000000Z"
+    assert re.fullmatch(r"expired 2020-01-01 01:00 CET \(\d+ d ago\)", states[0])
     assert states[1].startswith("revoked ")
 
 
@@ -108,3 +112,29 @@ def test_a_token_with_a_year_that_python_cannot_hold_is_listed_and_revoked(
     cli = make_app(postgresql_url).test_cli_runner()
     assert cli.invoke(args=["tokens", "list"]).output.startswith("far  aaaaaaaa  ")
     assert cli.invoke(args=["tokens", "revoke", "far"]).output == "token far is revoked\n"
+
+
+def test_tokens_in_json_have_the_apis_members(cli: FlaskCliRunner, client: FlaskClient) -> None:
+    def said(*words: str) -> Any:
+        return json.loads(cli.invoke(args=["tokens", *words, "--json"]).stdout)
+
+    made = said("create", "ci", "--scope", "settings:write", "--scope", "maintenance:write")
+    assert made == {
+        "name": "ci",
+        "scopes": ["maintenance:write", "settings:write"],
+        "expires_at": None,
+        "token": made["token"],
+    }
+    assert client.get("/api/v1/history", headers=bearer(made["token"])).status_code == 200
+    before = datetime.now(UTC)
+    create(cli, "old", "--scope", "settings:read", "--expires", "90d")
+    one, two = said("list")["tokens"]
+    lifetime = datetime.fromisoformat(two["expires_at"]) - before
+    assert timedelta(days=90) - timedelta(seconds=1) <= lifetime < timedelta(days=90, minutes=1)
+    assert (one["id"], one["name"], one["scopes"]) == (made["token"].split("_")[1], "ci", made["scopes"])
+    assert (one["state"], one["revoked_at"], one["revoked_by"]) == ("in_force", None, None)
+    assert said("revoke", "ci") == {"name": "ci", "changed": True}
+    assert said("revoke", "ci") == {"name": "ci", "changed": False}
+    [revoked] = [each for each in said("list")["tokens"] if each["name"] == "ci"]
+    assert revoked["state"] == "revoked"
+    assert revoked["revoked_at"].endswith("Z")

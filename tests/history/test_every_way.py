@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -170,7 +171,8 @@ def test_a_filter_that_cannot_be_is_refused(client: FlaskClient, query: str) -> 
 
 def test_the_command_line_shows_every_kind(busy: FlaskClient, cli: FlaskCliRunner) -> None:
     lines = cli.invoke(args=["history", "--kind", "token"]).stdout.splitlines()
-    assert [line.split("  ")[3] for line in lines] == ["token ci2 insert", "token ci1 insert", "token ci0 insert"]
+    told = [re.split(" {2,}", line)[3] for line in lines]
+    assert told == ["token ci2 insert", "token ci1 insert", "token ci0 insert"]
     shown = json.loads(cli.invoke(args=["history", "--json", "--limit", "200"]).stdout)
     assert shown["changes"] == changes(busy, "limit=200")
 
