@@ -96,6 +96,14 @@ def test_every_command_says_which_file_it_works_on_and_prints_one_document(
             assert isinstance(json.loads(done.stdout), dict), words
 
 
+def test_every_command_is_documented(app: Flask) -> None:
+    documents = " ".join(path.read_text() for path in (processes.ROOT / "docs").glob("*.md"))
+    with app.app_context():
+        commands = [" ".join(words) for name in GROUPS for words in leaves(group_named(app, name), name)]
+    assert len(commands) > len(ARGUMENTS)
+    assert [words for words in commands if f"flask {words}" not in documents] == []
+
+
 def group_named(app: Flask, name: str) -> click.Group:
     group = app.cli.get_command(click.Context(app.cli), name)
     assert isinstance(group, click.Group)
