@@ -9,7 +9,10 @@ from .ops import health, logs
 
 
 def init_app(app: Flask) -> None:
-    """Add it to an application that has the rest."""
+    """Add it to an application that has the rest, once."""
+    if "served" in app.extensions:
+        return
+    app.extensions["served"] = True
     migrating.init_app(app)
     web.init_app(app)
     panel.init_app(app)

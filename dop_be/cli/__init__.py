@@ -9,13 +9,14 @@ from flask import Flask, current_app
 from flask.cli import AppGroup, FlaskGroup
 
 GROUPS = ("history", "maintenance", "settings", "tokens")
+FOREIGN = {"db": "migrating", "openapi": "served"}  # the commands of extensions, and the module that brings each
 
 
 class Commands(AppGroup):
     """The commands of the application."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *GROUPS, "db"})
+        return sorted({*super().list_commands(ctx), *GROUPS, *FOREIGN})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in GROUPS:
@@ -27,9 +28,8 @@ class Commands(AppGroup):
 
 
 def _load(name: str) -> None:
-    """Load what has this command: Flask-Migrate has `db`, and an extension of the web side may have others."""
-    module = "migrating" if name == "db" else "served"
-    import_module(f"..{module}", __package__).init_app(current_app)
+    """Load what may have this command: a further extension is one of the web side."""
+    import_module(f"..{FOREIGN.get(name, 'served')}", __package__).init_app(current_app)
 
 
 def is_starting() -> bool:

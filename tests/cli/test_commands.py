@@ -39,6 +39,12 @@ def test_a_fault_of_our_own_does_not_read_as_in_maintenance(app: Flask) -> None:
     assert (result.exit_code, result.output) == (2, "Error: ZeroDivisionError: division by zero\n")
 
 
+def test_a_command_that_does_not_exist_is_told(cli: FlaskCliRunner) -> None:
+    result = cli.invoke(args=["nonsense"])
+    assert result.exit_code == 2
+    assert result.output.endswith("Error: No such command 'nonsense'.\n")
+
+
 def test_control_characters_are_shown_escaped(cli: FlaskCliRunner, sql: Callable[..., object]) -> None:
     """What SQL has stored must not play tricks on an operator's terminal."""
     sql(

@@ -44,6 +44,7 @@ def test_what_flask_and_its_extensions_bring_still_works(sqlite_url: str) -> Non
     assert re.search(r"^health\.readyz +GET +/readyz", run("routes"), re.MULTILINE)
     assert '"/api/v1/maintenance"' in run("openapi", "print")
     assert run("db", "current").endswith(" (head)\n")
+    assert re.search(r"^  openapi +\S", run("--help"), re.MULTILINE)
 
 
 def leaves(group: click.Group, *names: str) -> Iterator[tuple[str, ...]]:
