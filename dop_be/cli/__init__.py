@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 
 import click
-from flask import Flask, current_app
-from flask.cli import AppGroup, FlaskGroup
+from flask import Flask
+from flask.cli import AppGroup, FlaskGroup, ScriptInfo
 
 GROUPS = ("history", "maintenance", "settings", "tokens")
 FOREIGN = {"db": "migrating", "openapi": "served"}  # the commands of extensions, and the module that brings each
@@ -23,13 +23,13 @@ class Commands(AppGroup):
             group: click.Command = import_module(f".{cmd_name}", __package__).group
             return group
         if super().get_command(ctx, cmd_name) is None:
-            _load(cmd_name)
+            _load(ctx.ensure_object(ScriptInfo).load_app(), cmd_name)
         return super().get_command(ctx, cmd_name)
 
 
-def _load(name: str) -> None:
+def _load(app: Flask, name: str) -> None:
     """Load what may have this command: a further extension is one of the web side."""
-    import_module(f"..{FOREIGN.get(name, 'served')}", __package__).init_app(current_app)
+    import_module(f"..{FOREIGN.get(name, 'served')}", __package__).init_app(app)
 
 
 def is_starting() -> bool:

@@ -188,10 +188,16 @@ class TestCommandLine:
         assert run("status") == (0, "maintenance is off\n")
         code, output = run("on", "--mode", "read_only", "--message", "Back at 10")
         assert code == 0
-        [since] = re.findall(r"^maintenance is on \(read_only\) since (\S+Z): Back at 10\n$", output)
-        already = f"maintenance is already on (read_only) since {since}: Back at 10\n"
-        assert run("on", "--mode", "read_only", "--message", "Back at 10") == (0, already)
-        assert run("status") == (1, already.replace("already ", ""))
+        [since] = re.findall(
+            r"^maintenance is on \(read_only\) since ([^()]+) \((?:now|\d+ s ago)\): Back at 10\n$", output
+        )
+        said = rf"on \(read_only\) since {re.escape(since)} \((now|\d+ s ago)\): Back at 10\n"
+        code, output = run("on", "--mode", "read_only", "--message", "Back at 10")
+        assert code == 0
+        assert re.fullmatch(f"maintenance is already {said}", output)
+        code, output = run("status")
+        assert code == 1
+        assert re.fullmatch(f"maintenance is {said}", output)
         assert sql("SELECT revision FROM system_settings") == [{"revision": 2}]
         assert run("off") == (0, "maintenance is off\n")
         assert run("off") == (0, "maintenance is already off\n")
