@@ -8,7 +8,7 @@ import click
 from flask import Flask
 from flask.cli import AppGroup, FlaskGroup, ScriptInfo
 
-GROUPS = ("history", "maintenance", "settings", "tokens")
+GROUPS = ("components", "history", "maintenance", "settings", "tokens")
 FOREIGN = {"db": "migrating", "openapi": "served"}  # the commands of extensions, and the module that brings each
 
 

@@ -28,6 +28,7 @@ BEGINNING = re.compile(r"[0-9a-f-]{4,36}", re.ASCII)
 MOST_NAMED = 3  # windows whose ids begin alike
 
 mode_option = click.option("--mode", type=click.Choice(MODES), help=f"What is refused; {MODES[0]} unless named.")
+component_option = click.option("--component", metavar="NAME", help="Of this component; without it, the platform.")
 message_option = click.option("--message", help=f"What visitors are told, up to {MESSAGE_LENGTH} characters.")
 
 
@@ -45,6 +46,7 @@ message_option = click.option("--message", help=f"What visitors are told, up to 
 )
 @mode_option
 @message_option
+@component_option
 @json_option
 @reason_option
 @with_appcontext
@@ -54,7 +56,14 @@ def schedule(reason: str | None, *, as_json: bool, **given: str | None) -> None:
     named = {name: value for name, value in given.items() if value is not None}
     with (
         rules.explained(every),
-        options(starts_at="START", ends_at="END", rrule="--every", timezone="--tz", message="--message"),
+        options(
+            starts_at="START",
+            ends_at="END",
+            rrule="--every",
+            timezone="--tz",
+            message="--message",
+            component="--component",
+        ),
     ):
         planned = parse(WindowSchema(), rules.spelled(named))
         if "timezone" not in planned:
@@ -90,10 +99,10 @@ def show(*, as_json: bool) -> None:
 def _row(window: Window, now: datetime, identifier: str) -> tuple[str, ...]:
     found = current(window, now)
     if found is None:
-        return identifier, "over", "", window.mode, rule(window), window.message or ""
+        return identifier, "over", "", window.component or "", window.mode, rule(window), window.message or ""
     state = f"open, ends {distance(found.ends_at, now)}" if found.is_open(now) else distance(found.starts_at, now)
     times = span(found.starts_at, found.ends_at)
-    return identifier, times, state, window.mode, rule(window), window.message or ""
+    return identifier, times, state, window.component or "", window.mode, rule(window), window.message or ""
 
 
 @click.command("extend", cls=Command)
@@ -169,7 +178,8 @@ def described(occurrence: Occurrence, now: datetime | None = None, identifier: s
     """Return which window it is, when it is open and, with `now`, how long until then."""
     far = f" ({distance(occurrence.starts_at, now)})" if now else ""
     times = span(occurrence.starts_at, occurrence.ends_at)
-    return f"{identifier or occurrence.window.id}  {times}{far}  {occurrence.window.mode}"
+    of = f"  {occurrence.window.component}" if occurrence.window.component else ""
+    return f"{identifier or occurrence.window.id}  {times}{far}{of}  {occurrence.window.mode}"
 
 
 def rule(window: Window) -> str:

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from ..access import service as access
 from ..columns import rows
-from ..database import Author, along, writing
+from ..database import Author, along, reading, writing
 from ..errors import InvalidInput
+from ..extensions import db
 from ..fields import with_timestamps
 from ..history import service as history
 from ..settings import service as settings
@@ -78,6 +79,12 @@ def remove(by: Author, name: str) -> list[Window] | None:
         record(session, before, None)
     logger.info("component removed", extra={**asdict(by), "component": name, "windows": len(windows)})
     return windows
+
+
+def was_there(name: str) -> bool:
+    """Whether the history knows a component of this name."""
+    with reading(db.engine) as connection:
+        return history.knows(connection, "component", name)
 
 
 def write(session: Session, before: Row, values: Row, now: datetime) -> Row:
