@@ -35,6 +35,7 @@ class NewTokenSchema(StrictSchema):
 
     name = StrictString(required=True)
     scopes = Scopes(required=True)
+    components = fields.List(StrictString(), load_default=None, allow_none=True)
     expires_at = AbsoluteMoment(load_default=None, allow_none=True)
 
 
@@ -44,6 +45,7 @@ class TokenSchema(StrictSchema):
     name = fields.String()
     id = fields.String()
     scopes = Scopes()
+    components = fields.List(fields.String(), allow_none=True)
     created_at = Timestamp()
     created_by = fields.String()
     expires_at = Timestamp(allow_none=True)
@@ -61,5 +63,7 @@ def dump_token(token: Mapping[Any, Any]) -> dict[str, Any]:
     """Return a token's row as JSON shows it, without anything secret."""
     scopes = [BYPASS] if service.is_bypass(token) else str(token["scopes"]).split()
     shown = {name: token[name] for name in ("name", "id")} | {"scopes": scopes}
+    limits = token["components"]
+    shown |= {"components": None if limits is None else limits.split()}
     shown |= {name: token[name] for name in ("created_at", "created_by")}
     return with_timestamps({**shown, "expires_at": service.expiry(token)})

@@ -21,21 +21,31 @@ from ..history import service as history
 from . import names, tokens
 from .models import ApiToken
 
-RECORDED = ("scopes", "created_by", "expires_at", "revoked_at", "revoked_by")
+RECORDED = ("scopes", "components", "created_by", "expires_at", "revoked_at", "revoked_by")
 TABLE = Base.metadata.tables[ApiToken.__tablename__]
 logger = logging.getLogger(__name__)
 
 
 def create(
-    name: str, scopes: Iterable[str], by: Author, *, lifetime: timedelta | None = None
+    name: str,
+    scopes: Iterable[str],
+    by: Author,
+    *,
+    lifetime: timedelta | None = None,
+    components: Iterable[str] | None = None,
 ) -> tuple[str, datetime | None]:
     """Make a token; return its text, which nobody can read again, and when it expires; see `make`."""
-    text, token = make(name, scopes, by, until=lifetime)
+    text, token = make(name, scopes, by, until=lifetime, components=components)
     return text, token["expires_at"]
 
 
 def make(
-    name: str, scopes: Iterable[str], by: Author, *, until: datetime | timedelta | None = None
+    name: str,
+    scopes: Iterable[str],
+    by: Author,
+    *,
+    until: datetime | timedelta | None = None,
+    components: Iterable[str] | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """Make a token; return its text, which nobody can read again, and its row.
 
@@ -44,10 +54,11 @@ def make(
         scopes: of `tokens.SCOPES`, or `tokens.BYPASS` alone.
         by: who makes it; where that is a token, it gives no scope and no later expiry than its own.
         until: when, or after what time, it expires. None: never, or after two hours for a bypass.
+        components: those that it is limited to, which exist; None: it is not limited.
 
     Raises:
-        InvalidInput: the name is malformed, the expiry has passed, or a bypass would have other scopes or live for over
-            30 days.
+        InvalidInput: the name is malformed, the expiry has passed, a bypass would have other scopes or live for over 30
+            days, or a scope cannot be limited to components.
         Forbidden: the maker would give more than it has.
         NameTaken: a token in force has the name.
         DatabaseUnavailable: no token was made.
@@ -57,6 +68,8 @@ def make(
     if bypass and scopes != {tokens.BYPASS}:
         raise InvalidInput({"scopes": [f"{tokens.BYPASS} goes with no other scope."]})
     names.check_name(name, bypass)
+    if components is not None and (others := sorted(scopes - tokens.LIMITABLE)):
+        raise InvalidInput({"components": [f"{', '.join(others)} cannot be limited to components."]})
     identifier, text = tokens.new()
     try:
         with writing(by) as session:
@@ -67,6 +80,7 @@ def make(
                 "name": name,
                 "digest": tokens.digest(text),
                 "scopes": " ".join(sorted(scopes)),
+                "components": None if components is None else " ".join(sorted(set(components))),
                 "created_at": now,
                 "created_by": by.actor,
                 "expires_at": _expiry(until, now, bypass),

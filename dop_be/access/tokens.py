@@ -58,7 +58,8 @@ class Token:
     def exceeds(self, other: Token) -> bool:
         """Whether it may do anything that another may not, or for longer."""
         longer = other.expires_at is not None and (self.expires_at is None or self.expires_at > other.expires_at)
-        return longer or not self.scopes <= other.scopes
+        wider = other.components is not None and (self.components is None or not self.components <= other.components)
+        return longer or wider or not self.scopes <= other.scopes
 
 
 Tokens = Mapping[str, Token]  # by id

@@ -13,7 +13,7 @@ from ..access.tokens import BYPASS
 from .commands import DURATION, Group, author, options, reason_option
 from .output import json_option, say, say_json, say_rows
 from .times import local, when
-from .tokens import listed, made
+from .tokens import component_option, known, limited, listed, made
 
 group = Group("bypass", help="Let visitors through during maintenance.")
 
@@ -21,15 +21,17 @@ group = Group("bypass", help="Let visitors through during maintenance.")
 @group.command("create")
 @click.argument("name")
 @click.option("--for", "lifetime", type=DURATION, default="2h", show_default=True, help="Such as 30m, 2h or 7d.")
+@component_option
 @json_option
 @reason_option
-def create(name: str, lifetime: timedelta, reason: str | None, *, as_json: bool) -> None:
+def create(name: str, lifetime: timedelta, components: tuple[str, ...], reason: str | None, *, as_json: bool) -> None:
     """Make a bypass, and show its link and its token this one time."""
-    with options(expires_at="--for"):
-        token, expires_at = service.create(name, [BYPASS], author(reason), lifetime=lifetime)
+    with options(expires_at="--for", components="--component"):
+        limits = known(components)
+        token, expires_at = service.create(name, [BYPASS], author(reason), lifetime=lifetime, components=limits)
     link = f"{current_app.config['PUBLIC_URL']}/gate/bypass/{token}"
     if as_json:
-        say_json(made(name, [BYPASS], expires_at, token, link=link))
+        say_json(made(name, [BYPASS], expires_at, token, limits, link=link))
         return
     say(f"bypass {name} is valid until {expires_at and local(expires_at)}; its token is shown this once")
     say(f"link    {link}")
@@ -41,11 +43,11 @@ def create(name: str, lifetime: timedelta, reason: str | None, *, as_json: bool)
 def show(*, as_json: bool) -> None:
     """Show every bypass that was not revoked, the expired ones included."""
     every, now = service.all_tokens()
-    known = [token for token in every if service.is_bypass(token) and not token["revoked_at"]]
+    shown = [token for token in every if service.is_bypass(token) and not token["revoked_at"]]
     if as_json:
-        say_json(listed(known, now))
-    elif known:
-        say_rows(_row(token, now) for token in known)
+        say_json(listed(shown, now))
+    elif shown:
+        say_rows(_row(token, now) for token in shown)
     else:
         say("there is no bypass")
 
@@ -54,7 +56,7 @@ def _row(token: RowMapping, now: datetime) -> tuple[str, ...]:
     ends = "expired" if service.state(token, now) == "expired" else "expires"
     expires_at = service.expiry(token)
     created = f"created {when(token['created_at'], now)} by {token['created_by']}"
-    return token["name"], f"{ends} {expires_at and when(expires_at, now)}", created
+    return token["name"], f"{ends} {expires_at and when(expires_at, now)}", limited(token), created
 
 
 @group.command("revoke")

@@ -11,13 +11,17 @@ from sqlalchemy.engine import RowMapping
 
 from ..access import service
 from ..access.tokens import SCOPES
+from ..errors import InvalidInput
 from ..fields import with_timestamps
-from .commands import DURATION, Group, author, reason_option
+from .commands import DURATION, Group, author, current_state, options, reason_option
 from .output import json_option, say, say_json, say_rows
 from .times import when
 
-SHOWN = ("id", "name", "scopes", "created_at", "created_by", "expires_at", "revoked_at", "revoked_by")
+SHOWN = ("id", "name", "scopes", "components", "created_at", "created_by", "expires_at", "revoked_at", "revoked_by")
 
+component_option = click.option(
+    "--component", "components", multiple=True, metavar="NAME", help="Limit it to this component; may be repeated."
+)
 group = Group("tokens", help="Make, list and revoke the named tokens of the API.")
 
 
@@ -25,15 +29,24 @@ group = Group("tokens", help="Make, list and revoke the named tokens of the API.
 @click.argument("name")
 @click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, required=True, help="May be repeated.")
 @click.option("--expires", "lifetime", type=DURATION, help="After this time, such as 90d; without it, never.")
+@component_option
 @json_option
 @reason_option
-def create(
-    name: str, scopes: tuple[str, ...], lifetime: timedelta | None, reason: str | None, *, as_json: bool
+def create(  # noqa: PLR0913 - its options
+    name: str,
+    scopes: tuple[str, ...],
+    lifetime: timedelta | None,
+    components: tuple[str, ...],
+    reason: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Make a token and print it; it cannot be shown again."""
-    text, expires_at = service.create(name, scopes, author(reason), lifetime=lifetime)
+    with options(components="--component"):
+        limits = known(components)
+        text, expires_at = service.create(name, scopes, author(reason), lifetime=lifetime, components=limits)
     if as_json:
-        say_json(made(name, scopes, expires_at, text))
+        say_json(made(name, scopes, expires_at, text, limits))
     else:
         say(text)
 
@@ -43,11 +56,14 @@ def create(
 def show(*, as_json: bool) -> None:
     """Show every token there ever was: its name, id, state, scopes, and who made it when."""
     every, now = service.all_tokens()
-    known = [token for token in every if not service.is_bypass(token)]
+    shown = [token for token in every if not service.is_bypass(token)]
     if as_json:
-        say_json(listed(known, now))
+        say_json(listed(shown, now))
         return
-    say_rows((token["name"], token["id"], _state(token, now), token["scopes"], _made(token, now)) for token in known)
+    say_rows(
+        (token["name"], token["id"], _state(token, now), token["scopes"], limited(token), _made(token, now))
+        for token in shown
+    )
 
 
 @group.command("revoke")
@@ -63,9 +79,29 @@ def revoke(name: str, reason: str | None, *, as_json: bool) -> None:
         say(f"token {name} is {'revoked' if revoked else 'already revoked'}")
 
 
-def made(name: str, scopes: Iterable[str], expires_at: datetime | None, text: str, **more: str) -> dict[str, Any]:
+def known(components: Iterable[str]) -> list[str] | None:
+    """Return the components that a token is limited to, which have to exist; None where none is named.
+
+    Raises:
+        InvalidInput: naming those that there are not.
+    """
+    named = sorted(set(components))
+    if named and (unknown := [name for name in named if name not in current_state()[0].components]):
+        raise InvalidInput({"components": [f"There is no component {', '.join(unknown)}."]})
+    return named or None
+
+
+def made(
+    name: str,
+    scopes: Iterable[str],
+    expires_at: datetime | None,
+    text: str,
+    components: list[str] | None,
+    **more: str,
+) -> dict[str, Any]:
     """Return what JSON tells of a token that was just made, `text` being the token itself."""
-    facts = {"name": name, "scopes": sorted(set(scopes)), "expires_at": expires_at, "token": text}
+    facts: dict[str, Any] = {"name": name, "scopes": sorted(set(scopes)), "components": components}
+    facts |= {"expires_at": expires_at, "token": text}
     return with_timestamps({**facts, **more})
 
 
@@ -75,9 +111,16 @@ def listed(tokens: Iterable[RowMapping], now: datetime) -> dict[str, Any]:
 
 
 def _facts(token: RowMapping, now: datetime) -> dict[str, Any]:
-    known = {name: token[name] for name in SHOWN}
-    known |= {"scopes": token["scopes"].split(), "expires_at": service.expiry(token)}
-    return with_timestamps({**known, "state": service.state(token, now).replace(" ", "_")})
+    facts, limits = {name: token[name] for name in SHOWN}, token["components"]
+    facts |= {"scopes": token["scopes"].split(), "expires_at": service.expiry(token)}
+    facts |= {"components": None if limits is None else limits.split()}
+    return with_timestamps({**facts, "state": service.state(token, now).replace(" ", "_")})
+
+
+def limited(token: RowMapping) -> str:
+    """Return which components a token is limited to, for people; nothing where it is not limited."""
+    limits = token["components"]
+    return "" if limits is None else f"limited to {', '.join(limits.split()) or 'no component'}"
 
 
 def _made(token: RowMapping, now: datetime) -> str:

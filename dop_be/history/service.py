@@ -13,7 +13,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 from marshmallow.validate import Length, Regexp
-from sqlalchemy import Select, and_, case, delete, func, insert, literal, not_, or_, select, text
+from sqlalchemy import Connection, Select, and_, case, delete, func, insert, literal, not_, or_, select, text
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import Session
 
@@ -127,7 +127,7 @@ def as_sent(field: fields.Field[Any] | None, value: Any) -> Any:
     return float(value) if field is not None or Decimal(repr(float(value))) == value else f"{value:f}"
 
 
-def knows(session: Session, kind: str, key: str) -> bool:
+def knows(session: Session | Connection, kind: str, key: str) -> bool:
     """Whether there is an entry about this one."""
     found = select(literal(1)).where(Change.kind == kind, Change.key == key).limit(1)
     return session.scalar(found) is not None

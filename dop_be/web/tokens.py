@@ -8,9 +8,11 @@ from flask import Response, current_app
 
 from ..access import service
 from ..access.schemas import NewTokenSchema, TokenSchema, TokensSchema, dump_token
+from ..errors import InvalidInput
 from .auth import author, require
 from .exemption import exempt
 from .http import Blueprint, uncached
+from .outer import current
 
 bp = exempt(Blueprint("tokens", __name__, url_prefix="/api/v1/tokens", description="Tokens"))
 
@@ -30,7 +32,10 @@ def show() -> Response:
 @bp.response(201, TokenSchema)
 def make(wanted: dict[str, Any]) -> Response:
     """Make a token, or a bypass with its link; nobody gives a scope or a later expiry than their own."""
-    text, token = service.make(wanted["name"], wanted["scopes"], author(), until=wanted["expires_at"])
+    if unknown := sorted(set(wanted["components"] or ()) - current().components.keys()):
+        raise InvalidInput({"components": [f"There is no component {', '.join(unknown)[:200]}."]})
+    components, until = wanted["components"], wanted["expires_at"]
+    text, token = service.make(wanted["name"], wanted["scopes"], author(), until=until, components=components)
     link = {"link": f"{current_app.config['PUBLIC_URL']}/gate/bypass/{text}"} if service.is_bypass(token) else {}
     return uncached({**dump_token(token), "token": text, **link}, status=201)
 
