@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from html.parser import HTMLParser
+from types import MappingProxyType
 from typing import Any
 
 from flask import current_app
@@ -70,11 +71,16 @@ def page_headers(renderings: Iterable[str], policy: Mapping[str, str]) -> dict[s
     return {"Content-Security-Policy": value, "X-Content-Type-Options": "nosniff"}
 
 
-def facts(maintenance: Maintenance, coming: Iterable[Occurrence] = (), component: str | None = None) -> dict[str, Any]:
+def facts(
+    maintenance: Maintenance,
+    coming: Iterable[Occurrence] = (),
+    component: str | None = None,
+    titles: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Return a page's variables; times are RFC 3339 in UTC, and `message`, `since` and `until` may be None.
 
-    `coming` is what is announced: of each its `starts_at`, `ends_at`, `mode` and `message`. `component` is the title of
-    the component that the page is about, None for the platform.
+    `coming` is what is announced: of each its `starts_at`, `ends_at`, `mode`, `message`, and the title of its component
+    by `titles`. `component` is the title of the component that the page is about, None for the platform.
     """
     return {
         "active": maintenance.active,
@@ -89,6 +95,7 @@ def facts(maintenance: Maintenance, coming: Iterable[Occurrence] = (), component
                 "ends_at": timestamp(one.ends_at),
                 "mode": one.window.mode,
                 "message": one.window.message,
+                "component": titles.get(one.window.component or ""),
             }
             for one in coming
         ],

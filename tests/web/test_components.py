@@ -210,3 +210,24 @@ class TestApplication:
     def test_a_name_that_no_component_can_have_is_refused(self, name: str) -> None:
         with pytest.raises(ValueError, match="is not the name of a component"):
             component(name)
+
+
+class TestStatusPage:
+    def test_it_lists_the_closed_ones_first(self, client: FlaskClient, live: Live) -> None:
+        put_components(live, billing=None, search="full", zoo="read_only")
+        page = client.get("/").get_data(as_text=True)
+        shown = [page.index(text) for text in ("The search", "In maintenance", "The zoo", "Read-only", "The billing")]
+        assert shown == sorted(shown)
+        assert page.count("In service") == 2  # of the platform, and of billing
+
+    def test_without_components_it_says_nothing_of_them(self, client: FlaskClient) -> None:
+        assert "Components" not in client.get("/").get_data(as_text=True)
+
+    def test_a_title_is_text(self, client: FlaskClient, live: Live) -> None:
+        put_components(live, billing="full")
+        assert live.snapshot is not None
+        rows = {"billing": {**live.snapshot.components["billing"], "title": "<script>x()</script>"}}
+        live.snapshot = replace(live.snapshot, components=rows)
+        assert "<script>x()" not in client.get("/").get_data(as_text=True)
+        refused = client.get("/gate/component/billing", headers={"Accept": "text/html"}).get_data(as_text=True)
+        assert "<script>x()" not in refused
