@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from flask import Flask, current_app
@@ -40,6 +40,10 @@ class Author:
     token: str | None = None
     scope: str | None = None
     components: frozenset[str] | None = None
+
+    def told(self) -> dict[str, Any]:
+        """Return what a line of the log tells of it."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "components"}
 
     def check(self, component: str | None) -> None:
         """Raise Forbidden where the token is limited to other components; None stands for the platform."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -91,7 +91,7 @@ def make(
             history.record(session, "token", [(name, None, _recorded(values) | {"digest": history.SECRET})])
     except Taken as error:
         raise NameTaken(error.errors) from error
-    logger.info("token created", extra={**asdict(by), "token_name": name})
+    logger.info("token created", extra={**by.told(), "token_name": name})
     return text, values
 
 
@@ -172,7 +172,7 @@ def revoke(name: str, by: Author, *, bypass: bool | None = False) -> bool:
         _revoke(session, holder, holder["now"])
         if holder["id"] == by.token:  # which was checked, and need not be in force when this is committed
             session.info["author"] = replace(by, token=None)
-    logger.info("token revoked", extra={**asdict(by), "token_name": name})
+    logger.info("token revoked", extra={**by.told(), "token_name": name})
     return True
 
 

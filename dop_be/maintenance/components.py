@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -55,7 +54,7 @@ def put(by: Author, name: str, *, title: str | None) -> tuple[Row, bool]:
         after = _read(session, name) or {}
         record(session, before, after)
     if before != after:
-        logger.info("component put", extra={**asdict(by), "component": name, "title": title})
+        logger.info("component put", extra={**by.told(), "component": name, "title": title})
     return after, before is None
 
 
@@ -77,7 +76,7 @@ def remove(by: Author, name: str) -> list[Window] | None:
         access.forget_component(session, name)
         along(session, delete(Component).where(TABLE.c.name == name))
         record(session, before, None)
-    logger.info("component removed", extra={**asdict(by), "component": name, "windows": len(windows)})
+    logger.info("component removed", extra={**by.told(), "component": name, "windows": len(windows)})
     return windows
 
 

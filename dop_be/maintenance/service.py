@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -209,7 +209,7 @@ def log(happened: str, by: Author, *windows: Window) -> None:
     """Log changes to windows, as each change to the settings is."""
     for window in windows:
         times = {"starts_at": timestamp(window.starts_at), "ends_at": timestamp(window.ends_at), "rrule": window.rrule}
-        logger.info("window %s", happened, extra={**asdict(by), "window": str(window.id), **times})
+        logger.info("window %s", happened, extra={**by.told(), "window": str(window.id), **times})
 
 
 def _open(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -203,4 +203,4 @@ def log(outcome: Outcome, by: Author) -> None:
     """Log which settings a write changed; not their values, which may be private."""
     if outcome.changed:
         facts = {"revision": outcome.after["revision"], "changed": outcome.changed}
-        logger.info("settings changed", extra={**facts, **asdict(by)})
+        logger.info("settings changed", extra={**facts, **by.told()})

@@ -63,7 +63,7 @@ FUNCTIONS = {"note_flip": NOTE_FLIP, "forget_component": FORGET_COMPONENT, "know
 TRIGGERS = (
     "note_flip BEFORE INSERT OR UPDATE ON components FOR EACH ROW EXECUTE FUNCTION note_flip()",
     "removed AFTER DELETE ON components FOR EACH ROW EXECUTE FUNCTION forget_component()",
-    "renamed AFTER UPDATE ON components FOR EACH ROW WHEN (OLD.name <> NEW.name) EXECUTE FUNCTION forget_component()",
+    "renamed AFTER UPDATE ON components FOR EACH ROW WHEN ((OLD.name)::text <> (NEW.name)::text) EXECUTE FUNCTION forget_component()",
     """refers AFTER INSERT OR UPDATE ON maintenance_windows FOR EACH ROW WHEN (NEW.component IS NOT NULL)
     EXECUTE FUNCTION know_component()""",
 )

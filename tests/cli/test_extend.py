@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +21,9 @@ def at(hours: float) -> str:
 
 def schedule(cli: FlaskCliRunner, *more: str, start: float = -1, end: float = 1) -> str:
     """Plan a window; its id."""
-    return run(cli, "schedule", at(start), at(end), *more).split()[2]
+    said = run(cli, "schedule", at(start), at(end), *more)
+    [identifier] = re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", said)
+    return str(identifier)
 
 
 def ends(sql: Sql) -> list[datetime]:
@@ -90,7 +93,7 @@ def test_an_end_that_makes_no_sense_is_told(cli: FlaskCliRunner, sql: Sql, end: 
     [
         (("+30m",), "No window is open"),
         (("+30m", "00000000-0000-4000-8000-000000000000"), "There is no window 00000000-0000-4000-8000-000000000000."),
-        (("+30m", "nonsense"), "'nonsense' is not a valid UUID."),
+        (("+30m", "nonsense"), "'nonsense' is no window's id; type its first four characters"),
     ],
 )
 def test_a_window_that_is_not_there_is_told(cli: FlaskCliRunner, words: tuple[str, ...], said: str) -> None:

@@ -64,6 +64,9 @@ def leaves(group: click.Group, *names: str) -> Iterator[tuple[str, ...]]:
 ARGUMENTS = {
     "maintenance schedule": "2031-12-02T02:00Z 2031-12-02T04:00Z",
     "maintenance cancel": "3f2a",
+    "maintenance extend": "+30m",
+    "components add": "billing",
+    "components remove": "billing",
     "maintenance bypass create": "ada",
     "maintenance bypass revoke": "ada",
     "settings set": "maintenance_message=x",
@@ -91,7 +94,8 @@ def test_every_command_says_which_file_it_works_on_and_prints_one_document(
         said = f"DATABASE_URL is not set: working on the SQLite file {folder}/instance/dop_be.sqlite3\n"
         assert done.stderr.count(said) == 1, (words, done.stderr)
         if done.returncode == 2:
-            assert (words[-1], done.stdout) == ("cancel", ""), done.stderr
+            assert words[-1] in {"cancel", "extend"}, done.stderr  # there is no window
+            assert done.stdout == ""
         else:
             assert done.stdout.count("\n") == 1
             assert isinstance(json.loads(done.stdout), dict), words

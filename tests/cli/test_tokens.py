@@ -122,6 +122,7 @@ def test_tokens_in_json_have_the_apis_members(cli: FlaskCliRunner, client: Flask
     assert made == {
         "name": "ci",
         "scopes": ["maintenance:write", "settings:write"],
+        "components": None,
         "expires_at": None,
         "token": made["token"],
     }

@@ -104,7 +104,9 @@ def test_everything_killed_and_started_again_answers_as_before(
         assert_as_before(server, before)
         ready = server.get("/readyz")
         assert (ready.status_code, ready.json()["source"]) == (200, "last_state")
-        assert ready.json()["notes"] == [
+        *told, announced = ready.json()["notes"]
+        assert announced.startswith("a maintenance is announced for ")
+        assert told == [
             "the state comes from STATE_FILE: since the start the database has not given one",
             f"t{sentences.NOTHING_LISTENS[1:-1]}; the last known state is served",
         ]

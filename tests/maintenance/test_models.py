@@ -34,5 +34,6 @@ def test_windows_are_announced_again_after_a_downgrade_and_upgrade(app: Flask, s
         "raise_version",
         "raise_version_emptied",
         "record_change",
+        "refers",
         "refuse_truncate",
     ]

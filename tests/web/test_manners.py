@@ -48,6 +48,7 @@ def filled(client: FlaskClient) -> FlaskClient:
     """An application in which every path of `endpoints` is there."""
     window = {"starts_at": in_hours(2), "ends_at": in_hours(3), "message": "disks"}
     assert client.put(f"{WINDOWS}/{WINDOW}", json=window, headers=ADMIN).status_code == 201
+    assert client.put("/api/v1/components/ci", json={}, headers=ADMIN).status_code == 201
     token = {"name": "ci", "scopes": ["settings:read"]}
     assert client.post("/api/v1/tokens", json=token, headers=ADMIN).status_code == 201
     return client

@@ -52,6 +52,7 @@ def test_a_token_is_shown_once_works_and_is_listed_without_its_secret(client: Fl
         "name": "ci",
         "id": text.split("_")[1],
         "scopes": ["maintenance:write", "settings:write"],
+        "components": None,
         "created_at": shown["created_at"],
         "created_by": "admin",
         "expires_at": shown["expires_at"],
