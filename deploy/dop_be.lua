@@ -1,7 +1,6 @@
 -- Asks dop_be's gate about requests and keeps the last verdicts: loaded by haproxy.cfg, whose frontend `gate` is GATE.
 
 local DOP_BE = "http://127.0.0.1:8001"
-local GATE = DOP_BE .. "/gate?deny=403"
 local WAIT = 2500 -- milliseconds; the backend dop_be has shorter ones, this is the last resort
 
 -- A verdict is kept for a second, as dop_be's answer says, and for so many seconds more while dop_be is dead.
@@ -29,15 +28,26 @@ local LONGEST = 1000
 -- Up to four bypass cookies, since another host of the domain may have planted one before the visitor's own.
 local MOST_BYPASSES = 4
 
--- The last verdict on each kind of request is kept where all of HAProxy's threads see it: a variable of the process, with
+-- Returns the path that is asked about this visitor: a component's, where haproxy.cfg has found one.
+local function gate_of(txn)
+    local component = txn:get_var("txn.component")
+    return DOP_BE .. (component and "/gate/component/" .. component or "/gate") .. "?deny=403"
+end
+
+-- Returns the name of the variable that keeps the last verdict: its letters are those of kinds and components, but for a hyphen.
+local function place_of(txn, kind)
+    return "proc.dop_be_" .. kind .. "." .. (txn:get_var("txn.component") or ""):gsub("-", "_")
+end
+
+-- The last verdict on each kind of request and each component is kept where all of HAProxy's threads see it: a variable of the process, with
 -- the times until which it is fresh and until which it goes on. Nothing that a visitor sent gets in there.
 local function remember(txn, kind, verdict)
     local text = ("%s %f %f %s"):format(verdict.gate, verdict.fresh_until, verdict.over_at, verdict.starts or "")
-    txn:set_var("proc.dop_be_" .. kind, text)
+    txn:set_var(place_of(txn, kind), text)
 end
 
 local function remembered(txn, kind)
-    local text = txn:get_var("proc.dop_be_" .. kind)
+    local text = txn:get_var(place_of(txn, kind))
     if text then
         local gate, fresh_until, over_at, starts = text:match("^(%a+) ([%d.]+) ([%d.]+) (.*)$")
         return {
@@ -84,6 +94,23 @@ local function kind_of(method, theirs)
     return (method == "GET" or method == "HEAD" or method == "OPTIONS") and "GET" or "POST"
 end
 
+-- Returns the visitor's path without doubled slashes, dot segments and characters that need not be encoded.
+core.register_fetches("tidied_path", function(txn)
+    local path = txn.sf:url():gsub("^%a[%w+.-]*://[^/?#]*", ""):match("^[^?#]*")
+    path = path:gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end)
+    local segments = {}
+    for segment in path:gmatch("[^/]+") do
+        if segment == ".." then
+            table.remove(segments)
+        elseif segment ~= "." then
+            segments[#segments + 1] = segment
+        end
+    end
+    local slash = #segments > 0 and path:find("/%.?%.?$") and "/" or ""
+    local tidied = "/" .. table.concat(segments, "/") .. slash
+    return (tidied:gsub("[^%w/._~!$&'()*+,;=:@-]", function(byte) return ("%%%02X"):format(byte:byte()) end))
+end)
+
 -- Returns dop_be's answer and the verdict in it; nil while dop_be is dead, and an error (5xx) is a dead gate too.
 -- Whatever else is said is a refusal, or a visitor could get in by a header that dop_be does not take.
 local function ask(url, headers)
@@ -108,7 +135,7 @@ local function last_verdict(txn, kind, address)
     if last and now < last.fresh_until then
         return last
     end
-    local answer, verdict = ask(GATE .. "&keep=" .. KEEP, {
+    local answer, verdict = ask(gate_of(txn) .. "&keep=" .. KEEP, {
         ["x-forwarded-method"] = { kind },
         ["x-forwarded-for"] = { address }, -- dop_be lets nothing be kept that an address decided
         ["origin"] = { "http://preflight.invalid" }, -- for OPTIONS, which without these is no preflight
@@ -135,11 +162,11 @@ core.register_action("ask_gate", { "http-req" }, function(txn)
     local theirs, method = txn.http:req_get_headers(), txn.sf:method()
     local own, answer, verdict = question(method, theirs), nil, nil
     if ASK_EVERY_TIME or own["cookie"] or theirs["x-maintenance-bypass"] or txn:get_var("txn.insider") then
-        answer, verdict = ask(GATE, own)
+        answer, verdict = ask(gate_of(txn), own)
     end
     verdict = verdict or last_verdict(txn, kind_of(method, theirs), first(theirs, "x-forwarded-for"))
     if verdict and verdict.gate == "closed" and not answer then
-        answer = ask(GATE, own)
+        answer = ask(gate_of(txn), own)
     end
     if verdict and verdict.starts then
         txn:set_var("txn.maintenance_starts", verdict.starts)

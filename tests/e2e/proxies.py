@@ -56,8 +56,15 @@ class Proxy:
         finally:
             processes.end(process)
 
-    def ask(self, method: str, target: str = "/", headers: Headers = (), body: bytes | Iterable[bytes] = b"") -> Answer:
-        return ask(self.port, method, target, headers, body)
+    def ask(
+        self,
+        method: str,
+        target: str = "/",
+        headers: Headers = (),
+        body: bytes | Iterable[bytes] = b"",
+        host: str = "platform.example:8443",
+    ) -> Answer:
+        return ask(self.port, method, target, headers, body, host=host)
 
     def _nginx(self) -> list[str]:
         self._configure("nginx.conf", "site.conf")

@@ -12,9 +12,11 @@ import pytest
 
 from tests.conftest import ADMIN
 
+from .components import close, limited_bypass, make
 from .proxies import NAMES, REMEMBERING, Proxy
 from .servers import eventually, gunicorn
-from .visitors import Recorder
+from .spellings import ABOVE, BILLING, EXEMPT, NOT_BILLING, SPELLINGS
+from .visitors import Headers, Recorder
 
 HOLDERS = 16  # connections that hold on, to four threads of dop_be
 SLOW = {
@@ -27,15 +29,6 @@ SLOW = {
     "POST that expects": "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n",
 }
 HTTP2 = "GET over HTTP/2, whose body needs no header"
-EXEMPT = {"/healthz", "/healthz?x=1"}  # with just this spelling
-# Rules for a part of the platform join these: what a proxy or a platform may take for /healthz or a path below /admin.
-SPELLINGS = r"""
-    /healthz /healthz?x=1 /healthz/ //healthz /./healthz /x/../healthz /admin/../healthz /admin/..%2fhealthz
-    /admin/..%2Fhealthz?action=pay /admin/%2e%2e/healthz /admin/%2E%2E%2Fhealthz /%68ealthz /%2568ealthz
-    /healthz%20 /healthz%00 /HEALTHZ /Healthz /healthz;v=1 /;v=1/healthz /healthz;/../admin /healthz/../admin
-    /healthz%2f..%2fadmin /healthz/..;/admin /healthz#x /healthz%23 /healthz%3fx /healthz\..\admin /\healthz
-    /healthz%5c..%5cadmin /healthz.json /healthzz http://x/healthz/ http://x/admin/..%2fhealthz
-"""
 
 
 class Edge(NamedTuple):
@@ -43,20 +36,28 @@ class Edge(NamedTuple):
     platform: Recorder
 
 
+class Gate(NamedTuple):
+    """A dop_be whose component billing is closed."""
+
+    port: int
+    in_maintenance: bool
+    bypass: str  # limited to billing
+
+
 @pytest.fixture(scope="module", params=[True, False], ids=["in maintenance", "open"])
 def dop_be(
     request: pytest.FixtureRequest, empty_postgresql: Callable[..., str], migrated_postgresql: str
-) -> Iterator[tuple[int, bool]]:
+) -> Iterator[Gate]:
     with gunicorn(empty_postgresql(template=migrated_postgresql)) as server:
         wanted = {"active": request.param}
         server.request("PUT", "/api/v1/maintenance", json=wanted, headers=ADMIN).raise_for_status()
-        yield server.port, request.param
+        make(server, billing="Payments")
+        close(server, "billing")
+        yield Gate(server.port, request.param, limited_bypass(server, "billing"))
 
 
 @pytest.fixture(scope="module", params=[(name, closed) for name in NAMES for closed in (False, True)], ids=str)
-def edge(
-    request: pytest.FixtureRequest, dop_be: tuple[int, bool], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Edge]:
+def edge(request: pytest.FixtureRequest, dop_be: Gate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     name, fail_closed = request.param
     with ExitStack() as stack:
         platform = Recorder(lambda _: (200, {}))
@@ -64,18 +65,18 @@ def edge(
         directory = tmp_path_factory.mktemp(name) / "proxy"
         # A verdict that is kept would hide for a minute what happens to the questions.
         asking = name in REMEMBERING
-        addresses = platform.port, dop_be[0]
+        addresses = platform.port, dop_be.port
         proxy = Proxy(name, directory, *addresses, fail_closed=fail_closed, asking=asking, unhurried=True)
         stack.enter_context(proxy.running())
-        expected = 503 if dop_be[1] else 200
+        expected = 503 if dop_be.in_maintenance else 200
         eventually(30, lambda: proxy.ask("GET", "/").status == expected)
         yield Edge(proxy, platform)
 
 
 @pytest.fixture
-def expected(dop_be: tuple[int, bool]) -> int:
+def expected(dop_be: Gate) -> int:
     """The status of a request that the gate decides."""
-    return 503 if dop_be[1] else 200
+    return 503 if dop_be.in_maintenance else 200
 
 
 def over_http2(target: str) -> bytes:
@@ -121,6 +122,40 @@ def test_only_the_exact_spelling_is_exempt(edge: Edge, expected: int) -> None:
             assert target in reached  # beside what the visitors of an earlier test gave up
 
 
+def reached(edge: Edge, target: str, headers: Headers = ()) -> set[str]:
+    """What the platform was asked when a visitor asked for this."""
+    edge.platform.asked.clear()
+    edge.proxy.ask("PURGE", target, headers)
+    return {
+        asked.target.removeprefix("http://platform.example:8443")
+        for asked in edge.platform.asked
+        if asked.method == "PURGE"
+    }
+
+
+def test_every_spelling_of_a_component_is_closed(edge: Edge) -> None:
+    assert {target: reached(edge, target) for target in BILLING} == {target: set() for target in BILLING}
+    refused = edge.proxy.ask("GET", "/x/..%2f%62illing")
+    assert (refused.status, refused.json["code"]) == (503, "maintenance")
+
+
+def test_nothing_else_counts_as_a_component(edge: Edge, expected: int) -> None:
+    passing = {target: {sent} if expected == 200 else set() for target, sent in NOT_BILLING.items()}
+    assert {target: reached(edge, target) for target in NOT_BILLING} == passing
+
+
+def test_a_bypass_of_a_component_passes_there_alone(edge: Edge, dop_be: Gate) -> None:
+    """Each spelling reaches the platform as the path that was compared."""
+    holder = [("X-Maintenance-Bypass", dop_be.bypass)]
+    passing = {target: {sent} for target, sent in BILLING.items()}
+    if edge.proxy.name == "nginx":
+        passing[ABOVE] = set()
+    assert {target: reached(edge, target, holder) for target in BILLING} == passing
+    if dop_be.in_maintenance:
+        others = [*NOT_BILLING, *SPELLINGS.split()]
+        assert {target for target in others if reached(edge, target, holder)} == EXEMPT
+
+
 @pytest.mark.parametrize("query", ["deny=403", "next=/&deny=403", "q=" + "x" * 3_000, "q=" + "x" * 7_800])
 def test_a_query_changes_no_verdict(edge: Edge, expected: int, query: str) -> None:
     assert edge.proxy.ask("GET", f"/orders?{query}").status == expected
@@ -160,11 +195,11 @@ def test_a_link_without_its_token_is_the_platforms(edge: Edge, expected: int) ->
         assert (answer.status, answer.headers["Location"]) == (expected, None)
 
 
-def test_an_older_envoy_asks_below_a_prefix(dop_be: tuple[int, bool], expected: int, tmp_path: Path) -> None:
+def test_an_older_envoy_asks_below_a_prefix(dop_be: Gate, expected: int, tmp_path: Path) -> None:
     """It appends the visitor's path and query; Kubernetes' Gateway API with ExternalAuth does so as well."""
     older = {"path_override: /gate?deny=403": "path_prefix: /gate/deny-403/ask"}
     platform = Recorder(lambda _: (200, {}))
-    proxy = Proxy("envoy", tmp_path / "envoy", platform.port, dop_be[0], unhurried=True, changed=older)
+    proxy = Proxy("envoy", tmp_path / "envoy", platform.port, dop_be.port, unhurried=True, changed=older)
     with proxy.running() as envoy:
         eventually(30, lambda: envoy.ask("GET", "/").status == expected)
         for target in ["/", "/orders?deny=503", "/bypass/x", "/../bypass/x", "/%2e%2e/livez", "/" + "x" * 8_000]:

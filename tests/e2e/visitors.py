@@ -34,12 +34,13 @@ def ask(
     body: bytes | Iterable[bytes] = b"",
     *,
     source: str = "127.0.0.1",
+    host: str = "platform.example:8443",
 ) -> Answer:
     """Send exactly this request, from the address `source`; `body` in pieces is sent chunked."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30, source_address=(source, 0))
     try:
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-        connection.putheader("Host", "platform.example:8443")
+        connection.putheader("Host", host)
         for name, value in headers:
             connection.putheader(name, value)
         if isinstance(body, bytes):
